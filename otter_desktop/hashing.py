@@ -1,0 +1,20 @@
+"""Content hashes: SHA-256 of files, read in pieces so that memory stays flat."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+_PIECE_BYTES = 1 << 20
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 lower-case hexadecimal digits.
+
+    Raises `OSError` where the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Model packages on disk: their manifest, and the store that lists, imports and removes them."""
