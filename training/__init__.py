@@ -1,0 +1,1 @@
+"""Data, tuning and evaluation of Otter models (needs torch)."""

@@ -1,0 +1,1 @@
+"""Storybook scenes: procedurally drawn pictures and clips with their questions and answers."""
