@@ -1,0 +1,31 @@
+"""Metadata keys of the decoder's GGUF file: the one list that writer and reader share."""
+
+from __future__ import annotations
+
+ARCHITECTURE = "otter"
+FORMAT_VERSION = 1
+
+GENERAL_ARCHITECTURE = "general.architecture"
+GENERAL_FILE_FORMAT = "otter.format"
+SCHEME = "otter.quantization"
+FAMILY = "otter.family"
+VOCAB_SIZE = "otter.vocab_size"
+CONTEXT_LENGTH = "otter.context_length"
+EMBEDDING_LENGTH = "otter.embedding_length"
+BLOCK_COUNT = "otter.block_count"
+FEED_FORWARD_LENGTH = "otter.feed_forward_length"
+HEAD_COUNT = "otter.attention.head_count"
+HEAD_COUNT_KV = "otter.attention.head_count_kv"
+NORM_EPSILON = "otter.attention.layer_norm_epsilon"
+MAX_ALIBI_BIAS = "otter.attention.max_alibi_bias"
+CLAMP_KQV = "otter.attention.clamp_kqv"
+QK_NORM = "otter.attention.qk_norm"
+ROPE_FREQ_BASE = "otter.rope.freq_base"
+TIED_OUTPUT = "otter.tied_output"
+CROSS_EVERY = "otter.cross_attention.every"
+CROSS_HEAD_COUNT = "otter.cross_attention.head_count"
+CROSS_KEY_LENGTH = "otter.cross_attention.key_length"
+CROSS_FEED_FORWARD_LENGTH = "otter.cross_attention.feed_forward_length"
+LATENTS_WIDTH = "otter.latents.embedding_length"
+LATENTS_COUNT = "otter.latents.count"
+TOKENIZER_JSON = "tokenizer.huggingface.json"
