@@ -90,7 +90,7 @@ class OtterConfig:
 
     @classmethod
     def builtin(cls, vocab_size: int, *, image_token_id: int | None = None) -> OtterConfig:
-        """The sizes of the model that ships with the program."""
+        """Return the sizes of the model that ships with the program."""
         vision = VisionConfig(
             width=192, layers=5, heads=3, ff_width=768, image_size=128, patch_size=16, stem="conv"
         )
@@ -106,7 +106,7 @@ class OtterConfig:
 
     @classmethod
     def from_checkpoint(cls, published: Mapping[str, Any], shapes: Shapes) -> OtterConfig:
-        """The configuration of a checkpoint from its config.json and the shapes of its tensors.
+        """Read a checkpoint's configuration from its config.json and its tensors' shapes.
 
         Raises `CheckpointError` when a part is missing or works in a way we do not know.
         """
@@ -131,7 +131,7 @@ class OtterConfig:
         )
 
     def to_published(self) -> dict[str, Any]:
-        """The same configuration as a published config.json."""
+        """Return the same configuration as a published config.json."""
         vision, language = self.vision, self.language
         published: dict[str, Any] = {
             "model_type": "otter",
@@ -160,7 +160,7 @@ class OtterConfig:
         return published
 
     def with_image_token(self, image_token_id: int) -> OtterConfig:
-        """A copy that counts `image_token_id` as the tag of a media item."""
+        """Return a copy that counts `image_token_id` as the tag of a media item."""
         return replace(self, image_token_id=image_token_id)
 
 
@@ -213,7 +213,7 @@ def _read_vision(config: Mapping[str, Any], shapes: Shapes) -> VisionConfig:
 
 
 def _family(config: Mapping[str, Any], shapes: Shapes) -> Family:
-    """The language model's family: by the tensor names, which cannot lie."""
+    """Tell the language model's family: by the tensor names, which cannot lie."""
     if any(name.startswith("lang_encoder.model.layers.") for name in shapes):
         return "llama"
     if any(name.endswith(".mlp.mlp_up.weight") for name in shapes):
@@ -327,8 +327,12 @@ def _write_language(language: LanguageConfig) -> dict[str, Any]:
         }
     flat = {key if key.startswith("alibi") else f"attn_{key}": attention[key] for key in attention}
     flat["softmax_scale"] = flat.pop("attn_softmax_scale")
-    return common | flat | {
-        "architectures": ["MosaicGPT"],
-        "model_type": "mosaic_gpt",
-        "mlp_ratio": language.ff_width / language.width,
-    }
+    return (
+        common
+        | flat
+        | {
+            "architectures": ["MosaicGPT"],
+            "model_type": "mosaic_gpt",
+            "mlp_ratio": language.ff_width / language.width,
+        }
+    )

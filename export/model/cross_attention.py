@@ -32,12 +32,15 @@ def count_media(input_ids: Tensor, image_token_id: int, start: Tensor | None = N
     return counted if start is None else counted + start[:, None]
 
 
-def media_mask(text_time: Tensor, media: int, n_latents: int, dtype: torch.dtype) -> MediaMask:
-    """The mask for `media` items of `n_latents` each; text_time (B, L) counts from 1.
+def media_mask(
+    text_time: Tensor, media: int, n_latents: int, dtype: torch.dtype, *, reference: bool = False
+) -> MediaMask:
+    """Return the mask for `media` items of `n_latents` each; text_time (B, L) counts from 1.
 
-    Raises `PromptError` when a token belongs to a media item that is not there.
+    Raises `PromptError` when a token belongs to a media item that is not there. With `reference`
+    such a token sees the uniform mean of all latents, as in the original implementation.
     """
-    if int(text_time.max()) > media:
+    if not reference and int(text_time.max()) > media:
         raise PromptError(
             f"the prompt has {int(text_time.max())} image tags but only {media} media items"
         )
@@ -47,7 +50,8 @@ def media_mask(text_time: Tensor, media: int, n_latents: int, dtype: torch.dtype
     # minus infinity would give NaN, in the gradients too.
     seen = (text_time[..., None] == number) | ~sees_any[..., None]
     bias = torch.zeros(seen.shape, dtype=dtype, device=text_time.device)
-    bias.masked_fill_(~seen, torch.finfo(dtype).min)
+    # Half of the lowest value: a row of nothing else is uniform, whatever the scores added to it.
+    bias.masked_fill_(~seen, torch.finfo(dtype).min / 2)
     return MediaMask(bias[:, None], sees_any[..., None].to(dtype))
 
 
@@ -62,12 +66,12 @@ class MaskedCrossAttention(nn.Module):
         self.to_out = nn.Linear(inner, width, bias=False)
 
     def media_keys_values(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """latents (B, T, n, V) -> keys and values (B, heads, T * n, 64) each."""
+        """Project latents (B, T, n, V) -> keys and values (B, heads, T * n, 64) each."""
         keys, values = self.to_kv(latents.flatten(1, 2)).chunk(2, dim=-1)
         return split_heads(keys), split_heads(values)
 
     def forward(self, hidden: Tensor, media: tuple[Tensor, Tensor], mask: MediaMask) -> Tensor:
-        """hidden (B, L, D) -> (B, L, D); 0 for tokens before the first media item."""
+        """Map hidden (B, L, D) -> (B, L, D); 0 for tokens before the first media item."""
         keys, values = media
         attended = functional.scaled_dot_product_attention(
             split_heads(self.to_q(self.norm(hidden))), keys, values, attn_mask=mask.bias
@@ -88,6 +92,6 @@ class GatedCrossAttention(nn.Module):
         self.ff_gate = nn.Parameter(torch.full((1,), config.gate_init))
 
     def forward(self, hidden: Tensor, media: tuple[Tensor, Tensor], mask: MediaMask) -> Tensor:
-        """hidden (B, L, D) -> (B, L, D)."""
+        """Map hidden (B, L, D) -> (B, L, D)."""
         hidden = hidden + self.attn_gate.tanh() * self.attn(hidden, media, mask)
         return hidden + self.ff_gate.tanh() * self.feed_forward(hidden)  # type: ignore[no-any-return]

@@ -17,6 +17,7 @@ from transformers.models.llama.modeling_llama import (
 )
 
 from export.model.config import LanguageConfig
+from export.model.cross_attention import GatedCrossAttention
 
 
 @dataclass
@@ -111,7 +112,7 @@ class MptAttention(nn.Module):
         self.k_ln = _bias_free_norm(config.width) if config.qk_ln else None
 
     def forward(self, hidden: Tensor, positions: Positions, cache: KeyValueCache | None) -> Tensor:
-        """hidden (B, L, D) -> (B, L, D)."""
+        """Map hidden (B, L, D) -> (B, L, D)."""
         joined = self.Wqkv(hidden)
         if self.clip is not None:
             joined = joined.clamp(-self.clip, self.clip)
@@ -145,7 +146,7 @@ class MptLayer(nn.Module):
         )
 
     def forward(self, hidden: Tensor, positions: Positions, cache: KeyValueCache | None) -> Tensor:
-        """hidden (B, L, D) -> (B, L, D)."""
+        """Map hidden (B, L, D) -> (B, L, D)."""
         hidden = hidden + self.attn(self.norm_1(hidden), positions, cache)
         inner = functional.gelu(self.ffn["up_proj"](self.norm_2(hidden)))
         return hidden + self.ffn["down_proj"](inner)  # type: ignore[no-any-return]
@@ -167,7 +168,7 @@ class MosaicGptLayer(nn.Module):
         )
 
     def forward(self, hidden: Tensor, positions: Positions, cache: KeyValueCache | None) -> Tensor:
-        """hidden (B, L, D) -> (B, L, D)."""
+        """Map hidden (B, L, D) -> (B, L, D)."""
         hidden = hidden + self.attn(self.ln_1(hidden), positions, cache)
         inner = functional.gelu(self.mlp["mlp_up"](self.ln_2(hidden)))
         return hidden + self.mlp["mlp_down"](inner)  # type: ignore[no-any-return]
@@ -177,7 +178,7 @@ class LlamaLayer(LlamaDecoderLayer):  # type: ignore[misc]
     """transformers' LLaMA layer behind the signature of the other families."""
 
     def forward(self, hidden: Tensor, positions: Positions, cache: KeyValueCache | None) -> Tensor:
-        """hidden (B, L, D) -> (B, L, D)."""
+        """Map hidden (B, L, D) -> (B, L, D)."""
         return super().forward(  # type: ignore[no-any-return]
             hidden,
             attention_mask=positions.bias,
@@ -187,8 +188,8 @@ class LlamaLayer(LlamaDecoderLayer):  # type: ignore[misc]
 
 
 def llama_config(config: LanguageConfig) -> LlamaConfig:
-    """transformers' configuration of the same LLaMA."""
-    return LlamaConfig(
+    """Return the configuration of the same LLaMA for transformers."""
+    published = LlamaConfig(
         vocab_size=config.vocab_size,
         hidden_size=config.width,
         intermediate_size=config.ff_width,
@@ -198,14 +199,18 @@ def llama_config(config: LanguageConfig) -> LlamaConfig:
         max_position_embeddings=config.max_length,
         rms_norm_eps=config.norm_eps,
         rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
-        attn_implementation="sdpa",
     )
+    published._attn_implementation = "sdpa"
+    return published
 
 
 class LanguageBlock(nn.Module):
     """A decoder layer and, before it, perhaps a gated block (put in by the whole model)."""
 
-    def __init__(self, decoder_layer: nn.Module, gated: nn.Module | None) -> None:
+    gated_cross_attn_layer: GatedCrossAttention | None
+    decoder_layer: nn.Module
+
+    def __init__(self, decoder_layer: nn.Module, gated: GatedCrossAttention | None) -> None:
         super().__init__()
         self.gated_cross_attn_layer = gated
         self.decoder_layer = decoder_layer
@@ -214,7 +219,7 @@ class LanguageBlock(nn.Module):
 class MptTrunk(nn.Module):
     """Embedding, blocks and last norm of MPT or MosaicGPT, with tied output."""
 
-    def __init__(self, config: LanguageConfig, gated: list[nn.Module | None]) -> None:
+    def __init__(self, config: LanguageConfig, gated: list[GatedCrossAttention | None]) -> None:
         super().__init__()
         layer = MptLayer if config.family == "mpt" else MosaicGptLayer
         self.transformer = nn.Module()
@@ -234,9 +239,9 @@ class MptTrunk(nn.Module):
         return self.transformer.wte  # type: ignore[return-value]
 
     @property
-    def blocks(self) -> nn.ModuleList:
+    def blocks(self) -> list[LanguageBlock]:
         """All blocks in order."""
-        return self.transformer.blocks  # type: ignore[return-value]
+        return list(self.transformer.blocks)  # type: ignore[arg-type]
 
     @property
     def norm(self) -> nn.Module:
@@ -257,7 +262,9 @@ class MptTrunk(nn.Module):
 class LlamaTrunk(nn.Module):
     """Embedding, blocks, last norm and (unless tied) output matrix of LLaMA."""
 
-    def __init__(self, config: LanguageConfig, gated: list[nn.Module | None], tied: bool) -> None:
+    def __init__(
+        self, config: LanguageConfig, gated: list[GatedCrossAttention | None], tied: bool
+    ) -> None:
         super().__init__()
         published = llama_config(config)
         self.model = nn.Module()
@@ -276,9 +283,9 @@ class LlamaTrunk(nn.Module):
         return self.model.embed_tokens  # type: ignore[return-value]
 
     @property
-    def blocks(self) -> nn.ModuleList:
+    def blocks(self) -> list[LanguageBlock]:
         """All blocks in order."""
-        return self.model.layers  # type: ignore[return-value]
+        return list(self.model.layers)  # type: ignore[arg-type]
 
     @property
     def norm(self) -> nn.Module:

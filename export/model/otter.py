@@ -26,6 +26,8 @@ class Past:
     text_time: Tensor | None = None
     """(B,) media items seen so far: carried, so that cached decoding equals the full pass."""
     latents: Tensor | None = None
+    reference: bool = False
+    """Do as the original with tags beyond the media: see `media_mask`."""
 
     def reorder(self, rows: Tensor) -> None:
         """Keep the given rows of the batch, in this order (for beams)."""
@@ -46,7 +48,7 @@ class OtterModel(nn.Module):
         language = config.language
         self.vision_encoder = VisionEncoder(config.vision)
         self.perceiver = PerceiverResampler(config)
-        gated: list[nn.Module | None] = [
+        gated: list[GatedCrossAttention | None] = [
             GatedCrossAttention(config) if (i + 1) % config.cross_attention_every == 0 else None
             for i in range(language.layers)
         ]
@@ -70,25 +72,25 @@ class OtterModel(nn.Module):
                     nn.init.normal_(module.weight, std=std * shrink if back else std)
 
     def encode_vision(self, pixels: Tensor) -> Tensor:
-        """pixels (N, 3, H, W) -> features (N, patches, V), before the post layer norm."""
+        """Map pixels (N, 3, H, W) -> features (N, patches, V), before the post layer norm."""
         return self.vision_encoder(pixels)  # type: ignore[no-any-return]
 
     def resample(self, features: Tensor) -> Tensor:
-        """features (B, T, F, patches, V) -> latents (B, T, n_latents, V)."""
+        """Map features (B, T, F, patches, V) -> latents (B, T, n_latents, V)."""
         latents: Tensor = self.perceiver(features.flatten(0, 1))
-        return latents.unflatten(0, features.shape[:2])
+        return latents.view(*features.shape[:2], *latents.shape[1:])
 
     def encode_media(self, vision_x: Tensor) -> Tensor:
-        """vision_x (B, T, F, 3, H, W) -> latents (B, T, n_latents, V)."""
+        """Map vision_x (B, T, F, 3, H, W) -> latents (B, T, n_latents, V)."""
         features = self.encode_vision(vision_x.flatten(0, 2))
-        return self.resample(features.unflatten(0, vision_x.shape[:3]))
+        return self.resample(features.view(*vision_x.shape[:3], *features.shape[1:]))
 
     def output_logits(self, hidden: Tensor) -> Tensor:
-        """Normed hidden states (..., D) -> logits (..., vocab)."""
+        """Map normed hidden states (..., D) -> logits (..., vocab)."""
         return functional.linear(hidden, self.lang_encoder.output_weight)
 
     def text_time(self, input_ids: Tensor, start: Tensor | None = None) -> Tensor:
-        """(B, L): the number of image tags up to and including each token."""
+        """Return (B, L): the number of image tags up to and including each token."""
         if self.config.image_token_id is None:
             raise PromptError("the model does not know its image tag: set config.image_token_id")
         return count_media(input_ids, self.config.image_token_id, start)
@@ -105,7 +107,7 @@ class OtterModel(nn.Module):
         return_hidden: bool = False,
         trace: dict[str, Tensor] | None = None,
     ) -> Tensor:
-        """Logits (B, L, vocab), or with `return_hidden` the normed hidden states (B, L, D).
+        """Return logits (B, L, vocab), or with `return_hidden` the normed hidden states (B, L, D).
 
         input_ids (B, L); one of vision_x (B, T, F, 3, H, W) and latents (B, T, n_latents, V),
         neither for text alone or when `past` already has the media; attention_mask
@@ -144,7 +146,13 @@ class OtterModel(nn.Module):
             latents = torch.zeros(shape, dtype=hidden.dtype, device=hidden.device)
             text_time = torch.zeros_like(input_ids)
         assert text_time is not None
-        mask = media_mask(text_time, latents.shape[1], latents.shape[2], hidden.dtype)
+        mask = media_mask(
+            text_time,
+            latents.shape[1],
+            latents.shape[2],
+            hidden.dtype,
+            reference=bool(past and past.reference),
+        )
         media = past.media if past else {}
         for i, block in enumerate(trunk.blocks):
             gated = block.gated_cross_attn_layer

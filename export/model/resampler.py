@@ -22,7 +22,8 @@ def feed_forward(width: int, inner: int) -> nn.Sequential:
 
 def split_heads(x: Tensor) -> Tensor:
     """(batch, length, heads * 64) -> (batch, heads, length, 64)."""
-    return x.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)
+    batch, length, _ = x.shape
+    return x.view(batch, length, -1, HEAD_DIM).transpose(1, 2)
 
 
 class PerceiverBlock(nn.Module):
@@ -38,7 +39,7 @@ class PerceiverBlock(nn.Module):
         self.feed_forward = feed_forward(width, ff_width)
 
     def forward(self, media: Tensor, latents: Tensor) -> Tensor:
-        """media (N, frames * patches, V), latents (N, n_latents, V) -> latents."""
+        """Map media (N, frames * patches, V), latents (N, n_latents, V) -> latents."""
         normed = self.norm_latents(latents)
         source = torch.cat([self.norm_media(media), normed], dim=1)
         keys, values = self.to_kv(source).chunk(2, dim=-1)
@@ -69,7 +70,7 @@ class PerceiverResampler(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, features: Tensor) -> Tensor:
-        """features (N, F, patches, V) -> latents (N, n_latents, V).
+        """Map features (N, F, patches, V) -> latents (N, n_latents, V).
 
         Raises `FrameLimitError` when F exceeds the frames the model has embeddings for.
         """

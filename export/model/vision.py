@@ -40,17 +40,17 @@ class VisionEncoder(nn.Module):
             patch_size=config.patch_size,
             hidden_act=config.activation,
             layer_norm_eps=config.norm_eps,
-            attn_implementation="sdpa",
         )
+        published._attn_implementation = "sdpa"
         self.vision_model = CLIPVisionModel(published)
         if config.stem == "conv":
             if config.patch_size != _STEM_STRIDE:
                 raise CheckpointError(f"the convolutional stem has patches of {_STEM_STRIDE}")
-            stem: nn.Module = convolutional_stem(config.width)
-            self.vision_model.embeddings.patch_embedding = stem
+            stem = convolutional_stem(config.width)
+            self.vision_model.embeddings.add_module("patch_embedding", stem)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """pixels (N, 3, H, W) -> features (N, patches, V)."""
+        """Map pixels (N, 3, H, W) -> features (N, patches, V)."""
         model = self.vision_model
         embeddings = model.embeddings
         patches = embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
