@@ -101,29 +101,27 @@ class Hparams:
 
         ggml aborts the process on shapes that do not fit, so nothing that fails here may reach it.
         """
-        for name in _POSITIVE:
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, it must be positive")
-        for name, limit in _LIMITS.items():
-            if getattr(self, name) > limit:
-                raise ValueError(f"{name} is {getattr(self, name)}, more than {limit}")
+        self._check_ranges()
         if self.embedding_length % self.head_count:
             raise ValueError("embedding_length is not a multiple of head_count")
         if self.head_count % self.head_count_kv:
             raise ValueError("head_count is not a multiple of head_count_kv")
         if self.rope_freq_base and self.head_length % 2:
             raise ValueError("RoPE needs an even head length")
+
+    def _check_ranges(self) -> None:
+        cross = _CROSS_POSITIVE if self.cross_attention_every else ()
+        for name in (*_POSITIVE, *cross):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, it must be positive")
+        for name, limit in _LIMITS.items():
+            if getattr(self, name) > limit:
+                raise ValueError(f"{name} is {getattr(self, name)}, more than {limit}")
         if not 0 < self.norm_epsilon < 1:
             raise ValueError(f"norm_epsilon is {self.norm_epsilon}")
-        for name in ("max_alibi_bias", "clamp_kqv", "rope_freq_base"):
+        for name in ("max_alibi_bias", "clamp_kqv", "rope_freq_base", "cross_attention_every"):
             if not 0 <= getattr(self, name) < 1e9:
                 raise ValueError(f"{name} is {getattr(self, name)}")
-        if self.cross_attention_every < 0:
-            raise ValueError("cross_attention_every is negative")
-        if self.gated_layers:
-            for name in _CROSS_POSITIVE:
-                if getattr(self, name) <= 0:
-                    raise ValueError(f"{name} is {getattr(self, name)}, it must be positive")
 
 
 _POSITIVE = (
