@@ -62,7 +62,9 @@ def _from_raw(raw: Mapping[str, Any]) -> PackageDetails:
     unknown = sorted(set(raw) - known)
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()
+    }
     return PackageDetails(**values)
 
 

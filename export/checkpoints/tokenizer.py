@@ -15,6 +15,7 @@ from tokenizers import (
     decoders,
     models,
     normalizers,
+    pre_tokenizers,
     processors,
 )
 
@@ -58,7 +59,7 @@ def read_tokenizer(folder: Path, *, answer: bool = True) -> PackageTokenizer:
     return PackageTokenizer(
         tokenizer_json=tokenizer.to_str(),
         special=SpecialTokens(END_OF_CHUNK, IMAGE, ANSWER if answer else None, str(pad)),
-        ids={text: int(tokenizer.token_to_id(text)) for text in [*wanted, str(pad)]},
+        ids={text: tokenizer.token_to_id(text) or 0 for text in [*wanted, str(pad)]},
         size=int(tokenizer.get_vocab_size(with_added_tokens=True)),
     )
 
@@ -86,11 +87,11 @@ def _base_tokenizer(folder: Path, settings: Mapping[str, Any]) -> Tokenizer:
     # A LLaMA folder may hold both; the fast file is often one converted without the legacy rule
     # that the models were trained with.
     if slow.is_file() and (settings.get("legacy", True) or not fast.is_file()):
-        return _legacy_llama(slow, settings)
+        return _slow_llama(slow, settings)
     if fast.is_file():
         try:
             return Tokenizer.from_file(str(fast))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
             raise CheckpointError(f"{fast} is no tokenizer: {error}") from None
     raise CheckpointError(
         f"{folder} has no tokenizer (tokenizer.json or tokenizer.model): the published "
@@ -98,10 +99,11 @@ def _base_tokenizer(folder: Path, settings: Mapping[str, Any]) -> Tokenizer:
     )
 
 
-def _legacy_llama(path: Path, settings: Mapping[str, Any]) -> Tokenizer:
-    """Convert a SentencePiece BPE model to the legacy behaviour of LLaMA's slow tokenizer.
+def _slow_llama(path: Path, settings: Mapping[str, Any]) -> Tokenizer:
+    """Convert a SentencePiece BPE model to the behaviour of LLaMA's slow tokenizer.
 
-    "▁" is put in front of the text and of every stretch after a special token.
+    The legacy one (the default) puts "▁" in front of the text and of every stretch after a
+    special token, the other one only in front of the text.
     """
     try:
         pieces = SentencePieceProcessor(model_file=str(path))
@@ -120,9 +122,12 @@ def _legacy_llama(path: Path, settings: Mapping[str, Any]) -> Tokenizer:
             byte_fallback=any(pieces.is_byte(i) for i in range(len(pieces))),
         )
     )
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-    )
+    if settings.get("legacy", True):
+        tokenizer.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        )
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", "first", split=False)
     tokenizer.decoder = decoders.Sequence(
         [
             decoders.Replace("▁", " "),
@@ -134,6 +139,8 @@ def _legacy_llama(path: Path, settings: Mapping[str, Any]) -> Tokenizer:
     tokenizer.add_special_tokens(
         [AddedToken(pieces.id_to_piece(i), special=True, normalized=False) for i in control]
     )
+    for text in _added_later(path.parent, settings, len(pieces)):
+        tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False)])
     if settings.get("add_bos_token", True):
         bos = pieces.id_to_piece(pieces.bos_id())
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -144,8 +151,24 @@ def _legacy_llama(path: Path, settings: Mapping[str, Any]) -> Tokenizer:
     return tokenizer
 
 
+def _added_later(folder: Path, settings: Mapping[str, Any], size: int) -> list[str]:
+    """List the tokens that somebody added behind the SentencePiece model, in their order."""
+    listed = {
+        int(number): str(token["content"])
+        for number, token in settings.get("added_tokens_decoder", {}).items()
+    }
+    path = folder / "added_tokens.json"
+    if path.is_file():
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            listed |= {int(number): str(text) for text, number in raw.items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            raise CheckpointError(f"{path} is damaged: copy the tokenizer again.") from None
+    return [text for number, text in sorted(listed.items()) if number >= size]
+
+
 def _merges(vocabulary: Mapping[str, int], scores: Mapping[str, float]) -> list[tuple[str, str]]:
-    """List the pairs that join to a piece, the highest-scored piece first (as transformers does)."""
+    """List the pairs that join to a piece, the highest-scored first (as transformers does)."""
     found: list[tuple[float, int, int, str, str]] = []
     for piece, score in scores.items():
         pairs = [
