@@ -157,7 +157,9 @@ def cell_accuracy(scores: Tensor, targets: dict[str, Tensor], time: str) -> dict
     }
 
 
-def event_accuracy(heads: PerceptionHeads, latents: Tensor, targets: dict[str, Tensor]) -> dict[str, float]:
+def event_accuracy(
+    heads: PerceptionHeads, latents: Tensor, targets: dict[str, Tensor]
+) -> dict[str, float]:
     """Share of cells with an event whose event and turn are read rightly."""
     happening = targets["event"] > 1
     with torch.no_grad():

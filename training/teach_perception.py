@@ -35,8 +35,9 @@ from training.perception import (
     photo_patch_loss,
     targets_of,
 )
+from training.pools import training_photo
 from training.scenes.render import render
-from training.scenes.world import Scene, Split, random_clip, random_pair, random_photo
+from training.scenes.world import Scene, Split, random_clip, random_pair
 from training.transforms import CLIP_TIMES, normalise, reversed_clip
 
 log = logging.getLogger("perception")
@@ -59,14 +60,6 @@ class Photos(IterableDataset[dict[str, Any]]):
             yield {"pixels": render(scene, self.side)[0], **targets_of(scene)}
 
 
-def training_photo(rng: random.Random, split: Split) -> Scene:
-    """A photo as training meets them: a quarter show several of the same thing."""
-    if rng.random() < 0.25:
-        same = rng.randint(2, 5)
-        return random_photo(rng, split, count=max(same, min(5, same + rng.randint(0, 2))), same=same)
-    return random_photo(rng, split)
-
-
 class Teacher:
     """The model, its read-outs and its checkpoint."""
 
@@ -85,6 +78,15 @@ class Teacher:
             self.model.load_state_dict(state["model"])
             self.heads.load_state_dict(state["heads"])
             self.done = state["done"]
+
+    def finished(self, phase: str) -> bool:
+        """Whether a phase has run to its end."""
+        return phase in self.done.get("finished", ())
+
+    def finish(self, phase: str) -> None:
+        """Mark a phase as run to its end."""
+        self.done["finished"] = [*self.done.get("finished", ()), phase]
+        self.save()
 
     def save(self) -> None:
         """Write the checkpoint; a kill in the middle leaves the old one."""
@@ -174,6 +176,7 @@ def teach_photos(teacher: Teacher, minutes: float, rate: float = 1.5e-3) -> None
         if step % 1000 == 999:
             teacher.save()
     report_photos(teacher, test, -1, float(loss.detach()))
+    teacher.finish("photos")
 
 
 @torch.no_grad()
@@ -211,7 +214,8 @@ class ClipPool:
                 encoded = teacher.model.encode_vision(
                     normalise(torch.from_numpy(pixels).flatten(0, 1))
                 )
-            self.features[start : start + len(group)] = encoded.unflatten(0, (len(group), 8)).bfloat16()
+            whole = encoded.unflatten(0, (len(group), 8)).bfloat16()
+            self.features[start : start + len(group)] = whole
 
     def batch(self, rng: random.Random, size: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Features (size, F, 64, V) of one frame count, and targets."""
@@ -221,11 +225,7 @@ class ClipPool:
             number = rng.randrange(len(self.scenes))
             scene, features = self.scenes[number], self.features[number]
             if frames == 1:
-                scene = Scene(tuple(i for i in scene.items), scene.background, scene.seed)
-                if any(e.kind.value == "appear" for e in self.scenes[number].events):
-                    features, scene = features[-1:], _frozen_at_end(self.scenes[number])
-                else:
-                    features = features[:1]
+                features, scene = features[-1:], _still_end(scene)
             else:
                 if rng.random() < 0.5:
                     scene, features = reversed_clip(scene), features.flip(0)
@@ -241,7 +241,8 @@ class ClipPool:
         return torch.stack(rows), stacked
 
 
-def _frozen_at_end(scene: Scene) -> Scene:
+def _still_end(scene: Scene) -> Scene:
+    """The last frame as a photo."""
     items = tuple(item for item in scene.at(1.0) if item is not None)
     return Scene(items, scene.background, scene.seed)
 
@@ -254,7 +255,9 @@ def clip_scenes(rng: random.Random, number: int, split: Split) -> list[Scene]:
     return [training_photo(rng, split) if rng.random() < 0.15 else scene for scene in scenes]
 
 
-def teach_clips(teacher: Teacher, minutes: float, pool_size: int, rate: float = 1e-3) -> None:
+def teach_clips(
+    teacher: Teacher, minutes: float, pool_size: int = 8000, rate: float = 1e-3
+) -> None:
     """Train the resampler (and read-outs) on the features of a pool of clips."""
     model, heads = teacher.model, teacher.heads
     rng = random.Random(29)
@@ -276,6 +279,7 @@ def teach_clips(teacher: Teacher, minutes: float, pool_size: int, rate: float = 
         if step % 1000 == 999:
             teacher.save()
     report_clips(teacher, test, -1, float(loss.detach()))
+    teacher.finish("clips")
 
 
 @torch.no_grad()

@@ -42,9 +42,7 @@ def reversed_clip(scene: Scene) -> Scene:
     """
     ends = scene.at(1.0)
     items = tuple(end or item for item, end in zip(scene.items, ends, strict=True))
-    events = tuple(
-        _reversed_event(event, scene) for event in scene.events
-    )
+    events = tuple(_reversed_event(event, scene) for event in scene.events)
     return replace(scene, items=items, events=events)
 
 

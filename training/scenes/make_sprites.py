@@ -24,7 +24,9 @@ FOLDER = Path(__file__).parent / "sprites"
 
 def _square(image: Image.Image) -> Image.Image:
     """Crop an RGBA drawing to what is visible and centre it in a square of `SPRITE_SIZE`."""
-    image = image.crop(Image.fromarray(np.asarray(image)[..., 3]).point(lambda a: 255 * (a > 8)).getbbox())
+    image = image.crop(
+        Image.fromarray(np.asarray(image)[..., 3]).point(lambda a: 255 * (a > 8)).getbbox()
+    )
     side = max(image.size)
     canvas = Image.new("RGBA", (side, side))
     canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
@@ -64,7 +66,9 @@ def main(arguments: list[str]) -> None:
         for style, drawing in drawings.items():
             path = FOLDER / style / f"{thing}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            _square(drawing).quantize(128, method=Image.Quantize.FASTOCTREE).save(path, optimize=True)
+            _square(drawing).quantize(128, method=Image.Quantize.FASTOCTREE).save(
+                path, optimize=True
+            )
 
 
 if __name__ == "__main__":

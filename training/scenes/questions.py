@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from training.scenes.phrases import (
     BACKGROUND_WORDS,
@@ -56,18 +57,20 @@ def _absent_kind(scene: Scene, rng: random.Random, kinds: tuple[str, ...] = KIND
 
 
 def name(scene: Scene, rng: random.Random, split: Split) -> QA | None:
-    """What is this?, of a picture with one thing."""
+    """Ask what this is, of a picture with one thing."""
     if len(scene.items) != 1:
         return None
     return QA(Task.NAME, phrase(Task.NAME, rng, split), a(scene.items[0].name))
 
 
 def what_at(scene: Scene, rng: random.Random, split: Split) -> QA | None:
-    """What is at the top left?, where one thing or nothing is there."""
+    """Ask what is at the top left, where one thing or nothing is there."""
     cells = [item.cell for item in scene.items]
     if rng.random() < 0.2:
         free = [
-            (row, column) for row in range(3) for column in range(3)
+            (row, column)
+            for row in range(3)
+            for column in range(3)
             if all(max(abs(row - r), abs(column - c)) > 1 for r, c in cells)
         ]
         if not free:
@@ -84,7 +87,7 @@ def what_at(scene: Scene, rng: random.Random, split: Split) -> QA | None:
 
 
 def colour(scene: Scene, rng: random.Random, split: Split) -> QA | None:
-    """What colour is the star?, sometimes of a shape that is not there."""
+    """Ask for the colour of a shape, sometimes of one that is not there."""
     lone = [item for item in _lone(scene) if item.colour]
     if rng.random() < (0.2 if lone else 0.1):
         kind = _absent_kind(scene, rng, SHAPES)
@@ -96,7 +99,7 @@ def colour(scene: Scene, rng: random.Random, split: Split) -> QA | None:
 
 
 def count(scene: Scene, rng: random.Random, split: Split) -> QA | None:
-    """How many cats are there?"""
+    """Ask how many there are of one thing."""
     if rng.random() < 0.12:
         kind, number = _absent_kind(scene, rng), 0
     else:
@@ -107,7 +110,7 @@ def count(scene: Scene, rng: random.Random, split: Split) -> QA | None:
 
 
 def where(scene: Scene, rng: random.Random, split: Split) -> QA | None:
-    """Where is the cat?"""
+    """Ask where a thing is."""
     if rng.random() < 0.15:
         thing = _absent_kind(scene, rng)
         return QA(Task.WHERE, phrase(Task.WHERE, rng, split, thing=thing), ABSENT)
@@ -138,7 +141,7 @@ def absent_name(scene: Scene, rng: random.Random) -> str:
 
 
 def yes_no(scene: Scene, rng: random.Random, split: Split) -> QA | None:
-    """Is there a cat?, half of the time with the answer no."""
+    """Ask whether there is a thing; half of the answers are no."""
     if rng.random() < 0.5:
         thing, answer = _named(rng.choice(scene.items), rng), "yes"
     else:
@@ -155,7 +158,7 @@ def caption(scene: Scene, rng: random.Random, split: Split) -> QA | None:
     if len(scene.items) > 3 or len(_lone(scene)) < len(scene.items):
         return None
     ordered = sorted(scene.items, key=lambda item: item.x)
-    if any(abs(p.x - q.x) < 0.06 for p, q in zip(ordered, ordered[1:], strict=False)):
+    if any(abs(p.x - q.x) < 0.06 for p, q in pairwise(ordered)):
         return None
     things = _listed([a(item.name) for item in ordered])
     answer = f"{things} {BACKGROUND_WORDS[scene.background]}"
@@ -163,13 +166,13 @@ def caption(scene: Scene, rng: random.Random, split: Split) -> QA | None:
 
 
 def background(scene: Scene, rng: random.Random, split: Split) -> QA | None:
-    """Where was this taken?"""
+    """Ask for the background."""
     answer = BACKGROUND_WORDS[scene.background]
     return QA(Task.BACKGROUND, phrase(Task.BACKGROUND, rng, split), answer)
 
 
 def motion(scene: Scene, rng: random.Random, split: Split) -> QA | None:
-    """Which way does the cat move?, of a clip; sometimes of one that stays."""
+    """Ask which way a thing moves in a clip, sometimes of one that stays."""
     moved = {event.item: event.kind for event in scene.events if event.kind.is_motion}
     still = set(range(len(scene.items))) - {event.item for event in scene.events}
     if still and rng.random() < (0.15 if moved else 0.05):
@@ -191,7 +194,7 @@ def happened(scene: Scene, event: Event) -> str:
 
 
 def change(scene: Scene, rng: random.Random, split: Split) -> QA | None:
-    """What changed?, of a clip in which one thing happens, or nothing."""
+    """Ask what changed in a clip in which one thing happens, or nothing."""
     if len(scene.events) > 1:
         return None
     answer = happened(scene, scene.events[0]) if scene.events else "nothing"
@@ -199,7 +202,7 @@ def change(scene: Scene, rng: random.Random, split: Split) -> QA | None:
 
 
 def order(scene: Scene, rng: random.Random, split: Split) -> QA | None:
-    """What came first, this or that?, of a clip in which two things happen."""
+    """Ask which of two things came first in a clip."""
     if len(scene.events) != 2:
         return None
     first, second = sorted(scene.events, key=lambda event: event.start)

@@ -1,4 +1,4 @@
-"""Draw storybook scenes: backgrounds, sprites of three drawing styles, plain shapes, camera noise."""
+"""Draw storybook scenes: backgrounds, sprites of three styles, plain shapes, camera noise."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def _shape(kind: str, colour: str, rng: random.Random) -> tuple[NDArray[np.float
     return _levels(rgba)
 
 
-def _paste(canvas: NDArray[np.float32], item: Item, levels: tuple[NDArray[np.float32], ...]) -> None:
+def _paste(
+    canvas: NDArray[np.float32], item: Item, levels: tuple[NDArray[np.float32], ...]
+) -> None:
     side = canvas.shape[0]
     size_px = item.size * side
     sprite = next((s for s in reversed(levels) if s.shape[0] >= size_px * 0.95), levels[0])
@@ -117,7 +119,11 @@ def _paste(canvas: NDArray[np.float32], item: Item, levels: tuple[NDArray[np.flo
         return
     matrix[:, 2] = (item.x * side - left, item.y * side - top) - matrix[:, :2] @ (half, half)
     layer = cv2.warpAffine(
-        sprite, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0, 0)
+        sprite,
+        matrix,
+        (right - left, bottom - top),
+        flags=cv2.INTER_LINEAR,
+        borderValue=(0, 0, 0, 0),
     )
     region = canvas[top:bottom, left:right]
     region *= 1 - layer[..., 3:] / 255
@@ -160,14 +166,18 @@ def _ground(name: str, rng: random.Random, side: int) -> NDArray[np.float32]:
         rows = [(0.0, _jitter(rng, (20, 24, 62), 10)), (0.85, _jitter(rng, (32, 42, 52), 8))]
         return _speckle(_bands(side, rows), rng, (230, 230, 200), 0.0, 30)
     if name == "forest":
-        canvas = _bands(side, [(0.0, _jitter(rng, (40, 85, 50))), (0.8, _jitter(rng, (70, 75, 40)))])
+        canvas = _bands(
+            side, [(0.0, _jitter(rng, (40, 85, 50))), (0.8, _jitter(rng, (70, 75, 40)))]
+        )
         for _ in range(rng.randint(3, 6)):
             x, width = rng.randrange(side), rng.uniform(0.03, 0.08) * side
             canvas[: int(0.85 * side), x : int(x + width)] = _jitter(rng, (78, 56, 38), 10)
         return canvas
     if name == "room":
         floor = rng.uniform(0.62, 0.8)
-        canvas = _bands(side, [(0.0, _jitter(rng, (222, 205, 185))), (floor, _jitter(rng, (150, 105, 70)))])
+        canvas = _bands(
+            side, [(0.0, _jitter(rng, (222, 205, 185))), (floor, _jitter(rng, (150, 105, 70)))]
+        )
         canvas[int(floor * side) : int((floor + 0.025) * side)] = _jitter(rng, (245, 240, 235), 8)
         return canvas
     colour = np.array([rng.uniform(70, 250) for _ in range(3)], np.float32)
@@ -175,7 +185,11 @@ def _ground(name: str, rng: random.Random, side: int) -> NDArray[np.float32]:
 
 
 def _speckle(
-    canvas: NDArray[np.float32], rng: random.Random, rgb: tuple[int, int, int], top: float, number: int
+    canvas: NDArray[np.float32],
+    rng: random.Random,
+    rgb: tuple[int, int, int],
+    top: float,
+    number: int,
 ) -> NDArray[np.float32]:
     side = canvas.shape[0]
     dot = max(1, side // 96)

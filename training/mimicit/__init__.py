@@ -1,0 +1,1 @@
+"""MIMIC-IT: the instruction-tuning format of Otter (instructions json, images json)."""
