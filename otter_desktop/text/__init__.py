@@ -1,0 +1,1 @@
+"""Text in and out of the model: tokens, prompts, and the choice of the next token."""
