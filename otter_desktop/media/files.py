@@ -1,0 +1,43 @@
+"""First looks at a file: does it exist, can it be read, is there anything in it."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from otter_desktop.errors import MediaError
+
+HEADER_BYTES = 64
+
+
+def shown(path: Path) -> str:
+    """Return a path as it can stand in a one-line message, whatever characters it has."""
+    text = str(path)
+    return text if text.isprintable() else ascii(text)
+
+
+def read_header(path: Path) -> bytes:
+    """Return the first bytes of a readable, regular, non-empty file.
+
+    Raises `MediaError` saying which of that it is not.
+    """
+    name = shown(path)
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise MediaError(f"{name} is a folder; give a photo or a clip inside it.")
+        if not stat.S_ISREG(mode):
+            # Opening a pipe would wait for ever.
+            raise MediaError(f"{name} is not an ordinary file; give a photo or a clip.")
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+    except FileNotFoundError:
+        raise MediaError(f"{name} does not exist; check the path.") from None
+    except PermissionError:
+        raise MediaError(f"{name} may not be read; change its permissions or copy it.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError(f"{name} cannot be opened ({reason}); check the path.") from None
+    if not header:
+        raise MediaError(f"{name} is empty (0 bytes); copy it again from where it came.")
+    return header
