@@ -1,0 +1,9 @@
+"""Vision: pixels -> latents through ONNX Runtime, and the cache that saves doing it twice.
+
+Nothing here imports onnxruntime before a model is opened.
+"""
+
+from otter_desktop.vision.cache import LatentCache, latent_key
+from otter_desktop.vision.model import VisionModel
+
+__all__ = ["LatentCache", "VisionModel", "latent_key"]
