@@ -194,6 +194,8 @@ type_size = _f(_base, "ggml_type_size", c_size_t, c_int)
 row_size = _f(_base, "ggml_row_size", c_size_t, c_int, c_int64)
 # const char * ggml_type_name(enum ggml_type type);
 type_name = _f(_base, "ggml_type_name", c_char_p, c_int)
+# bool ggml_is_quantized(enum ggml_type type);
+is_quantized = _f(_base, "ggml_is_quantized", c_bool, c_int)
 # size_t ggml_nbytes(const struct ggml_tensor * tensor);
 nbytes = _f(_base, "ggml_nbytes", c_size_t, tensor_p)
 # struct ggml_tensor * ggml_new_tensor_1d(struct ggml_context *, enum ggml_type, int64_t ne0);
@@ -231,6 +233,7 @@ swiglu_split = _f(_base, "ggml_swiglu_split", tensor_p, context_p, tensor_p, ten
 set_rows = _f(_base, "ggml_set_rows", tensor_p, context_p, tensor_p, tensor_p, tensor_p)
 # struct ggml_tensor * ggml_OP(struct ggml_context *, struct ggml_tensor * a);
 tanh = _f(_base, "ggml_tanh", tensor_p, context_p, tensor_p)
+gelu = _f(_base, "ggml_gelu", tensor_p, context_p, tensor_p)
 gelu_erf = _f(_base, "ggml_gelu_erf", tensor_p, context_p, tensor_p)
 cont = _f(_base, "ggml_cont", tensor_p, context_p, tensor_p)
 # struct ggml_tensor * ggml_cast(struct ggml_context *, struct ggml_tensor *, enum ggml_type);

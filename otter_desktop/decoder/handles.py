@@ -23,8 +23,9 @@ def _on_log(level: int, text: bytes | None, _user_data: object) -> None:
         _log.debug("ggml (%d): %s", level, line)
 
 
-_log_callback = c.log_callback_t(_on_log)  # ggml keeps the address: the object must live on
-c.log_set(_log_callback, None)
+# ggml keeps the address, so the object must live on. Without it ggml writes to stderr.
+log_callback = c.log_callback_t(_on_log)
+c.log_set(log_callback, None)
 
 
 def take_last_message() -> str:

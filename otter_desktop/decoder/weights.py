@@ -40,6 +40,7 @@ class Weights:
         self._contexts: list[Context] = []
         self._buffers: list[Buffer] = []
         self.repacked: set[str] = set()
+        self.on_cpu = backend.is_cpu
         specs = tensor_names.expected_tensors(hparams)
         self._gates = {
             spec.name: math.tanh(self._number(spec.name))

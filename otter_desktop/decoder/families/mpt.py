@@ -28,8 +28,8 @@ class Mpt:
         attended = b.linear(names.ATTN_OUTPUT, n, b.attention(q, k, v, n))
         x = b.add(b.output_rows(x, n), attended)
         hidden = b.layer_norm(x, names.FFN_NORM, n)
-        hidden = b.gelu(b.linear(names.FFN_UP, n, hidden))
-        return b.add(x, b.linear(names.FFN_DOWN, n, hidden))
+        hidden = b.linear(names.FFN_UP, n, hidden)
+        return b.add(x, b.gelu_linear(names.FFN_DOWN, n, hidden))
 
     def final_norm(self, b: GraphBuilder, x: int) -> int:
         """Return the norm before the output matrix."""
