@@ -63,12 +63,13 @@ def test_a_grandchild_is_refused() -> None:
 
 
 def test_loopback_works() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with socket.create_connection(server.getsockname(), timeout=5) as client:
-            accepted, _ = server.accept()
-            with accepted:
-                client.sendall(b"hello")
-                assert accepted.recv(5) == b"hello"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname(), timeout=5) as client,
+        server.accept()[0] as accepted,
+    ):
+        client.sendall(b"hello")
+        assert accepted.recv(5) == b"hello"
 
 
 @pytest.mark.skipif(
