@@ -20,7 +20,8 @@ def _close_the_network() -> None:
     specification = importlib.util.spec_from_file_location(
         "otter_network_guard", _GUARD_FOLDER / "sitecustomize.py"
     )
-    assert specification is not None and specification.loader is not None
+    assert specification is not None
+    assert specification.loader is not None
     guard = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(guard)
     if "PYTEST_XDIST_WORKER" not in os.environ:
