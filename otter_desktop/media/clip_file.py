@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from otter_desktop.cancel import CancelToken
 from otter_desktop.errors import MediaError
-from otter_desktop.media.files import read_header, shown
+from otter_desktop.media.files import mp4_ends_early, read_header, shown
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -91,6 +91,11 @@ class ClipFile:
         """Whether the container keeps no presentation times (AVI), only an order of packets."""
         return self.container.format.name == "avi"
 
+    @property
+    def seeking_spoils_stamps(self) -> bool:
+        """Whether time stamps after a seek can be half a frame off (MPEG program streams)."""
+        return self.container.format.name == "mpeg"
+
     def stamp(self, packet: Packet[VideoStream]) -> int | None:
         """Return when the packet's frame is shown, in ticks; None where nothing says so."""
         if self.stamps_are_decode_order:
@@ -161,7 +166,7 @@ class ClipFile:
         stream = (marked or videos)[0]
         if getattr(stream, "codec_context", None) is None:
             # What PyAV leaves where FFmpeg has no decoder; its type says otherwise.
-            raise self._unsupported()
+            raise self._cut_off() if mp4_ends_early(self.path) else self._unsupported()
         for other in self.container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
@@ -174,6 +179,12 @@ class ClipFile:
         return MediaError(
             f"{self.name} holds no picture that can be decoded: it is damaged, or its codec is "
             "not supported; copy it again or convert it to H.264."
+        )
+
+    def _cut_off(self) -> MediaError:
+        return MediaError(
+            f"{self.name} is cut off or damaged: its table of contents is missing; copy it again "
+            "from where it came."
         )
 
     def _unsupported(self) -> MediaError:
@@ -189,10 +200,7 @@ class ClipFile:
             reason = getattr(error, "strerror", None) or str(error)
             return MediaError(f"{self.name} cannot be opened ({reason}); convert it to MP4.")
         if self._header[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
-            return MediaError(
-                f"{self.name} is cut off or damaged: its table of contents is missing; copy it "
-                "again from where it came."
-            )
+            return self._cut_off()
         return MediaError(
             f"{self.name} is not a clip, or it is damaged; give an MP4, MOV, MKV, WebM or AVI file."
         )

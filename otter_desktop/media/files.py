@@ -41,3 +41,22 @@ def read_header(path: Path) -> bytes:
     if not header:
         raise MediaError(f"{name} is empty (0 bytes); copy it again from where it came.")
     return header
+
+
+def mp4_ends_early(path: Path) -> bool:
+    """Whether an MP4 or MOV file ends inside one of its boxes (ISO/IEC 14496-12, 4.2)."""
+    size_bytes = path.stat().st_size
+    position = 0
+    with path.open("rb") as file:
+        while position < size_bytes:
+            file.seek(position)
+            header = file.read(16)
+            length = int.from_bytes(header[:4], "big")
+            if length == 1:
+                length = int.from_bytes(header[8:16], "big")
+            if length == 0:  # up to the end of the file
+                return False
+            if length < 8:
+                return True
+            position += length
+    return position > size_bytes

@@ -35,7 +35,8 @@ class FrameReader:
         self._shown: Stamped | None = None
         self._next: Stamped | None = None
         self._started = False
-        self._seekable = True
+        # A small file is rather decoded from its start than answered with wrong times.
+        self._seekable = timeline.stamps is None or not clip.seeking_spoils_stamps
 
     def frame_at(self, target: int, low: int, high: int) -> Stamped | None:
         """Return the frame on the screen at `target` ticks; None where nothing decodes.
@@ -92,7 +93,7 @@ class FrameReader:
         # Formats without an index (MPEG-TS) land after the moment asked for, and an index by
         # decoding time lands on a key frame shown later: go back until one lies before it.
         goal = target
-        for attempt in range(_SEEK_ATTEMPTS):
+        for attempt in range(_SEEK_ATTEMPTS if self._seekable else 0):
             if goal <= self._timeline.first or not self._clip.seek(goal):
                 break
             packet = self._first_key()
