@@ -50,7 +50,7 @@ def test_no_function_is_too_long(tracked: list[Path], root: Path) -> None:
 
 def test_no_file_names_a_place_on_the_developers_machine(tracked: list[Path], root: Path) -> None:
     found = []
-    for path in tracked:
+    for path in set(tracked) - {Path(__file__)}:  # which has samples of what it looks for
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
