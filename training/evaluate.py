@@ -36,8 +36,6 @@ from training.scenes.world import (
 )
 from training.sequences import MADE_UP
 
-Media = Photo | Clip
-
 
 @dataclass(frozen=True)
 class Question:
@@ -46,7 +44,7 @@ class Question:
     task: str
     text: str
     answer: str
-    media: tuple[Media, ...]
+    media: tuple[Photo | Clip, ...]
     examples: tuple[Example, ...] = ()
     compare: bool = False
 
@@ -90,12 +88,12 @@ def _about_photo(maker: questions.Maker, name: str, **kinds: int) -> Maker:
     def make(rng: random.Random, files: _Files) -> Question | None:
         scene = random_photo(rng, Split.HELD_OUT, **kinds)
         qa = maker(scene, rng, Split.HELD_OUT)
-        return qa and _question(qa, (files.photo(scene),), name)
+        return _question(qa, (files.photo(scene),), name) if qa else None
 
     return make
 
 
-def _question(qa: QA, media: tuple[Media, ...], name: str | None = None) -> Question:
+def _question(qa: QA, media: tuple[Photo | Clip, ...], name: str | None = None) -> Question:
     return Question(name or qa.task.value, qa.question, qa.answer, media)
 
 
@@ -103,7 +101,7 @@ def _about_clip(maker: questions.Maker, task: Task, events: int) -> Maker:
     def make(rng: random.Random, files: _Files) -> Question | None:
         scene = random_clip(rng, Split.HELD_OUT, events=events)
         qa = maker(scene, rng, Split.HELD_OUT)
-        return qa and Question(task.value, qa.question, qa.answer, (files.clip(scene),))
+        return _question(qa, (files.clip(scene),), task.value) if qa else None
 
     return make
 

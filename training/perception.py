@@ -84,7 +84,7 @@ def targets_of(scene: Scene) -> dict[str, NDArray[np.generic]]:
         "centre_last": last.centre,
         "event": event,
         "order": order,
-        "background": np.int64(BACKGROUNDS.index(scene.background)),
+        "background": np.array(BACKGROUNDS.index(scene.background)),
     }
 
 

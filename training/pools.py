@@ -55,14 +55,16 @@ def _encode(model: OtterModel, scenes: list[Scene], times: tuple[float, ...]) ->
     side = model.config.vision.image_size
     pixels = torch.from_numpy(np.stack([render(scene, side, times) for scene in scenes]))
     with torch.autocast("cpu", torch.bfloat16):
-        features = model.encode_vision(normalise(pixels.flatten(0, 1)))
-    return features.unflatten(0, (len(scenes), len(times)))
+        features: Tensor = model.encode_vision(normalise(pixels.flatten(0, 1)))
+    features = features.unflatten(0, (len(scenes), len(times)))
+    return features
 
 
 @torch.no_grad()
 def _resample(model: OtterModel, features: Tensor) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
-        return model.resample(features[:, None])[:, 0].bfloat16()
+        latents: Tensor = model.resample(features[:, None])[:, 0]
+    return latents.bfloat16()
 
 
 def _groups(scenes: list[Scene]) -> list[list[Scene]]:

@@ -89,6 +89,7 @@ def make_storybook(
 ) -> None:
     """Every phase from nothing to `folder/checkpoint`; a stopped run goes on where it was."""
     torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
     teacher = Teacher(folder)
     if not teacher.finished("photos"):
         teach_photos(teacher, photo_minutes)

@@ -147,7 +147,7 @@ def optimizer_for(modules: list[nn.Module], rate: float) -> torch.optim.Optimize
 def step_with(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     """One clipped step."""
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     optimizer.step()
@@ -311,6 +311,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)
     teacher = Teacher(options.out)
     if options.phase == "photos":
         teach_photos(teacher, options.minutes, options.rate or 1.5e-3)

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from training.scenes.things import COLOURS
 from training.scenes.world import Item, Scene
@@ -29,16 +30,17 @@ def _levels(rgba: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
     rgba[..., :3] *= rgba[..., 3:] / 255
     size = rgba.shape[0]
     return tuple(
-        rgba if level == size else cv2.resize(rgba, (level, level), interpolation=cv2.INTER_AREA)
+        rgba
+        if level == size
+        else np.asarray(cv2.resize(rgba, (level, level), interpolation=cv2.INTER_AREA), np.float32)
         for level in _LEVELS
     )
 
 
 @functools.cache
 def _thing(kind: str, style: str) -> tuple[NDArray[np.float32], ...]:
-    bgra = cv2.imread(str(_SPRITES / style / f"{kind}.png"), cv2.IMREAD_UNCHANGED)
-    rgba = cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA)
-    return _levels(rgba.astype(np.float32))
+    with Image.open(_SPRITES / style / f"{kind}.png") as sprite:
+        return _levels(np.asarray(sprite.convert("RGBA"), np.float32))
 
 
 def _shape_mask(kind: str) -> NDArray[np.uint8]:
@@ -63,7 +65,8 @@ def _shape_mask(kind: str) -> NDArray[np.uint8]:
         cv2.fillPoly(mask, [points.astype(np.int32)], 255)
     else:
         cv2.fillPoly(mask, [_polygon(kind, radius, centre)], 255)
-    return cv2.resize(mask, (_SPRITE_SIZE, _SPRITE_SIZE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(mask, (_SPRITE_SIZE, _SPRITE_SIZE), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
 
 
 def _polygon(kind: str, radius: int, centre: tuple[int, int]) -> NDArray[np.int32]:
@@ -203,12 +206,13 @@ def _camera(canvas: NDArray[np.float32], rng: random.Random) -> Picture:
     """Brightness, blur and JPEG noise, the same for every frame drawn with an equal generator."""
     canvas = canvas * rng.uniform(0.82, 1.15) + rng.uniform(-8, 8)
     if rng.random() < 0.2:
-        canvas = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.4, 0.9) * canvas.shape[0] / 128)
+        deviation_px = rng.uniform(0.4, 0.9) * canvas.shape[0] / 128
+        canvas = np.asarray(cv2.GaussianBlur(canvas, (0, 0), deviation_px), np.float32)
     picture = np.clip(canvas, 0, 255).astype(np.uint8)
     if rng.random() < 0.35:
         quality = rng.randint(45, 92)
         coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        picture = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        picture = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
     return picture
 
 
