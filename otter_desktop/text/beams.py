@@ -1,8 +1,9 @@
 """Beam search as transformers 4.35 does it: length penalty 1, no early stopping.
 
 Source of the rules: `BeamSearchScorer` and `BeamHypotheses` of that version. Scores of finished
-answers are the sum of log-probabilities divided by the number of generated tokens, the end token
-included; the search stops when no running beam can still beat the worst kept answer.
+answers are the sum of log-probabilities divided by the length of the whole text: prompt and
+answer, without the end token (later versions count the answer alone). The search stops when no
+running beam can still beat the worst kept answer.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class BeamSearch:
                 chosen.append((score, beam, token))
             if len(chosen) == self._width:
                 break
-        length = len(self._running[0]) + 1
+        length = len(self._prompt) + len(self._running[0]) + 1
         if len(self._finished) >= self._width:
             attainable = float(totals[best[0]]) / length
             worst = min(answer.score for answer in self._finished)
@@ -114,6 +115,7 @@ class BeamSearch:
 
     def _keep(self, score: float, tokens: list[int]) -> None:
         """Add an answer; only the `beams` best stay."""
-        answer = _Finished(score / len(tokens), tuple(tokens))
+        length = len(self._prompt) + len(tokens) - (tokens[-1] == self._end_id)
+        answer = _Finished(score / max(length, 1), tuple(tokens))
         ranked = sorted([*self._finished, answer], key=lambda item: item.score, reverse=True)
         self._finished = ranked[: self._width]

@@ -9,8 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from otter_desktop.text.beams import BeamSearch
-from otter_desktop.text.sampling import LogitsRules, SamplingOptions, log_softmax
+from otter_desktop.text.options import SamplingOptions
+from otter_desktop.text.sampling import LogitsRules, log_softmax
 
+PROMPT = [0, 1, 2]
 VOCAB = 5
 END = 4
 
@@ -24,7 +26,7 @@ def search(
     logits: NDArray[np.float32], *, beams: int, length: int, ngram: int = 0, end: int = END
 ) -> list[int]:
     rules = LogitsRules(SamplingOptions(no_repeat_ngram=ngram))
-    found = BeamSearch([], beams=beams, max_new_tokens=length, end_id=end, rules=rules)
+    found = BeamSearch(PROMPT, beams=beams, max_new_tokens=length, end_id=end, rules=rules)
     found.advance(np.repeat(logits[VOCAB][None], beams, axis=0))
     while not found.done:
         found.advance(logits[found.last_tokens])
@@ -32,12 +34,12 @@ def search(
 
 
 def score(logits: NDArray[np.float32], tokens: tuple[int, ...]) -> float:
-    """Mean log-probability of an answer."""
+    """Log-probability of an answer over the length of prompt and answer without the end."""
     total, last = 0.0, VOCAB
     for token in tokens:
         total += float(log_softmax(logits[last])[token])
         last = token
-    return total / len(tokens)
+    return total / (len(PROMPT) + len(tokens) - (tokens[-1] == END))
 
 
 def every_answer(length: int) -> list[tuple[int, ...]]:

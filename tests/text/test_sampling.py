@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from otter_desktop.errors import SettingsError
+from otter_desktop.text.options import SamplingOptions
 from otter_desktop.text.sampling import (
     LogitsRules,
     Sampler,
-    SamplingOptions,
     filtered_probabilities,
     log_softmax,
     repeating_tokens,
