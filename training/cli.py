@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("out", type=Path, help="folder of the run; a stopped run goes on")
     tune.add_argument("--photo-minutes", type=float, default=22.0, help="seeing photos")
     tune.add_argument("--clip-minutes", type=float, default=12.0, help="seeing clips")
-    tune.add_argument("--language-minutes", type=float, default=50.0, help="answering")
+    tune.add_argument("--language-steps", type=int, default=4000, help="answering")
     tune.add_argument("--threads", type=int, default=2)
     tune.set_defaults(run=_tune)
 
@@ -82,7 +82,7 @@ def _tune(options: argparse.Namespace) -> int:
         options.out,
         photo_minutes=options.photo_minutes,
         clip_minutes=options.clip_minutes,
-        language_minutes=options.language_minutes,
+        language_steps=options.language_steps,
         threads=options.threads,
     )
     return 0

@@ -56,8 +56,8 @@ def _encode(model: OtterModel, scenes: list[Scene], times: tuple[float, ...]) ->
     pixels = torch.from_numpy(np.stack([render(scene, side, times) for scene in scenes]))
     with torch.autocast("cpu", torch.bfloat16):
         features: Tensor = model.encode_vision(normalise(pixels.flatten(0, 1)))
-    features = features.unflatten(0, (len(scenes), len(times)))
-    return features
+        grouped: Tensor = features.unflatten(0, (len(scenes), len(times)))
+    return grouped
 
 
 @torch.no_grad()

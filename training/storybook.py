@@ -84,7 +84,7 @@ def make_storybook(
     *,
     photo_minutes: float,
     clip_minutes: float,
-    language_minutes: float,
+    language_steps: int,
     threads: int,
 ) -> None:
     """Every phase from nothing to `folder/checkpoint`; a stopped run goes on where it was."""
@@ -95,7 +95,7 @@ def make_storybook(
         teach_photos(teacher, photo_minutes)
     if not teacher.finished("clips"):
         teach_clips(teacher, clip_minutes)
-    tune_storybook(folder, Recipe(minutes=language_minutes))
+    tune_storybook(folder, Recipe(steps=language_steps))
 
 
 def write_checkpoint(folder: Path, model: OtterModel, tokenizer: Tokenizer) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer as TrainedTokenizer
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ _SAVE_EVERY_S = 180
 class Recipe:
     """How long and how fast; the schedule is warm-up, then cosine down to 2% at the end."""
 
-    minutes: float
+    steps: int
     rate: float = 1.5e-3
     warm_up_steps: int = 300
     weight_decay: float = 0.02
@@ -55,6 +55,7 @@ class Tuner:
         self, model: OtterModel, tokenizer: TrainedTokenizer, recipe: Recipe, folder: Path
     ) -> None:
         self.model, self.recipe, self.folder = model, recipe, folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer = Tokenizer(tokenizer.to_str())
         assert self.tokenizer.pad_id is not None
         self.pad_id: int = self.tokenizer.pad_id
@@ -62,7 +63,7 @@ class Tuner:
         for parameter in (*model.vision_encoder.parameters(), *model.perceiver.parameters()):
             parameter.requires_grad_(False)
         self.rng = random.Random(recipe.seed)
-        self.step, self.elapsed_s = 0, 0.0
+        self.step, self.elapsed_s, self.loss = 0, 0.0, math.nan
         learning = [p for p in model.parameters() if p.requires_grad]
         learning += list(self.presence.parameters())
         self._learning = learning
@@ -104,30 +105,39 @@ class Tuner:
         torch.save(state, temporary)
         temporary.replace(self._checkpoint)
 
-    def run(self, pools: Pools, held_out: Pools) -> None:
-        """Train until the recipe's time is over, counted over all resumed runs."""
+    def run(
+        self,
+        pools: Pools,
+        held_out: Pools,
+        *,
+        until: int | None = None,
+        final_questions: int = 400,
+    ) -> None:
+        """Train for the recipe's steps, counted over all resumed runs, or up to step `until`."""
         maker = SequenceMaker(self.tokenizer, pools.scenes, Split.TRAIN)
         saved = began = time.monotonic()
         before_s = self.elapsed_s
-        while (gone := self.elapsed_s / (60 * self.recipe.minutes)) < 1:
-            self._set_rate(gone)
+        while self.step < (until or self.recipe.steps):
+            self._set_rate()
             batches = self.recipe.mixture.batches(maker, pools, self.rng, self.pad_id)
-            loss = self._train_on(batches)
+            self.loss = self._train_on(batches)
             self.step += 1
             self.elapsed_s = before_s + time.monotonic() - began
             if self.step % 100 == 0:
-                self._log(loss=loss)
+                self._log(loss=self.loss)
             if self.step % self.recipe.evaluate_every == 0:
                 self._log(held_out=self.evaluate(held_out, questions=96))
             if time.monotonic() - saved > _SAVE_EVERY_S:
                 self.save()
                 saved = time.monotonic()
         self.save()
-        self._log(held_out=self.evaluate(held_out, questions=400))
+        if until is None:
+            self._log(held_out=self.evaluate(held_out, questions=final_questions))
 
-    def _set_rate(self, gone: float) -> None:
+    def _set_rate(self) -> None:
+        gone = self.step / self.recipe.steps
         warm = min(1.0, (self.step + 1) / self.recipe.warm_up_steps)
-        rate = self.recipe.rate * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * gone)))
+        rate = self.recipe.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * gone)))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
@@ -137,28 +147,25 @@ class Tuner:
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for batch in batches:
-            loss = self._loss(batch) / scored
-            if len(batch.presence):
-                loss = loss + _PRESENCE_WEIGHT * self._presence_loss
-            loss.backward()
-            total += float(loss.detach())
+            answers, presence = self._losses(batch)
+            (answers / scored + _PRESENCE_WEIGHT * presence).backward()
+            total += float(answers.detach()) / scored
         nn.utils.clip_grad_norm_(self._learning, 1.0)
         self.optimizer.step()
         return total
 
-    def _loss(self, batch: Batch) -> Tensor:
-        """Summed cross-entropy over the answer tokens of a batch."""
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Summed cross-entropy over the answer tokens; and of which photos show the thing."""
         with torch.autocast("cpu", torch.bfloat16):
             hidden = self.model(batch.input_ids, latents=batch.latents, return_hidden=True)
             chosen = batch.labels >= 0
-            logits = self.model.output_logits(hidden[chosen])
-            if len(batch.presence):
-                rows, positions, shown = batch.presence.unbind(1)
-                said = self.presence(hidden[rows, positions]).squeeze(-1).float()
-                self._presence_loss = functional.binary_cross_entropy_with_logits(
-                    said, shown.float()
-                )
-        return functional.cross_entropy(logits.float(), batch.labels[chosen], reduction="sum")
+            logits = self.model.output_logits(hidden[chosen]).float()
+            rows, positions, shown = batch.presence.unbind(1)
+            said = self.presence(hidden[rows, positions]).squeeze(-1).float()
+        answers = functional.cross_entropy(logits, batch.labels[chosen], reduction="sum")
+        if not len(said):
+            return answers, torch.zeros(())
+        return answers, functional.binary_cross_entropy_with_logits(said, shown.float())
 
     @torch.no_grad()
     def evaluate(self, pools: Pools, questions: int) -> dict[str, float]:
@@ -175,20 +182,17 @@ class Tuner:
             asked = [drawn(lambda r, t=task: maker.one(t, r), rng) for _ in range(questions)]  # type: ignore[misc]
             right = 0
             for start in range(0, questions, 32):
-                right += self._right(collate(asked[start : start + 32], pools, self.pad_id))
+                batch = collate(asked[start : start + 32], pools, self.pad_id)
+                right += right_answers(batch, self._said(batch))
             shares[task.value] = right / questions
         return shares
 
-    def _right(self, batch: Batch) -> int:
+    def _said(self, batch: Batch) -> Tensor:
+        """The likeliest next token at each position, (B, L)."""
         with torch.autocast("cpu", torch.bfloat16):
             hidden = self.model(batch.input_ids, latents=batch.latents, return_hidden=True)
-            said = self.model.output_logits(hidden).argmax(-1)
-        right = 0
-        for row, sequence in enumerate(batch.sequences):
-            last = sequence.answers[-1]
-            places = slice(last.start - 1, last.end - 1)
-            right += bool((said[row, places] == batch.input_ids[row, last.start : last.end]).all())
-        return right
+            said: Tensor = self.model.output_logits(hidden).argmax(-1)
+        return said
 
     def _log(self, **values: Any) -> None:
         numbers = {"step": self.step, "minutes": self.elapsed_s / 60, **values}
@@ -196,3 +200,13 @@ class Tuner:
         log.info(line)
         with (self.folder / "tune.jsonl").open("a") as file:
             file.write(line + "\n")
+
+
+def right_answers(batch: Batch, said: Tensor) -> int:
+    """How many sequences of a batch end in an answer whose every token is said (B, L)."""
+    right = 0
+    for row, sequence in enumerate(batch.sequences):
+        last = sequence.answers[-1]
+        places = slice(last.start - 1, last.end - 1)
+        right += bool((said[row, places] == batch.input_ids[row, last.start : last.end]).all())
+    return right
