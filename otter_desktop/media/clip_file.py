@@ -166,7 +166,8 @@ class ClipFile:
         stream = (marked or videos)[0]
         if getattr(stream, "codec_context", None) is None:
             # What PyAV leaves where FFmpeg has no decoder; its type says otherwise.
-            raise self._cut_off() if mp4_ends_early(self.path) else self._unsupported()
+            mp4 = self._header[4:8] == b"ftyp"
+            raise self._cut_off() if mp4 and mp4_ends_early(self.path) else self._unsupported()
         for other in self.container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -103,3 +105,76 @@ def _write_silence(output: Any, stream: Any, length_s: float) -> None:
 def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipMaker:
     """Clips of this session; the folder's name is not plain ASCII."""
     return ClipMaker(tmp_path_factory.mktemp("clips ü 影片"))
+
+
+def _box(kind: str, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return struct.pack(">I4s", len(content) + 8, kind.encode()) + content
+
+
+def write_heic(path: Path, picture: NDArray[np.uint8], quarter_turns: int = 0) -> None:
+    """Write a HEIC file (ISO/IEC 23008-12) with one HEVC picture, turned counter-clockwise."""
+    film = path.with_suffix(".heic-source.mp4")
+    height, width = picture.shape[:2]
+    with av.open(str(film), "w") as output:
+        options = {
+            "preset": "ultrafast",
+            "x265-params": "log-level=none:pools=1:info=0:bframes=0",
+            "crf": "4",
+        }
+        stream: Any = output.add_stream("libx265", rate=1, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame.pts, frame.time_base = 0, Fraction(1, 1)
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    content = film.read_bytes()
+    start = content.index(b"hvcC") - 4
+    settings = content[start : start + int.from_bytes(content[start : start + 4], "big")]
+    with av.open(str(film)) as container:
+        sample = b"".join(bytes(packet) for packet in container.demux(video=0) if packet.size)
+    film.unlink()
+    full = struct.pack(">I", 0)
+    properties = [settings, _box("ispe", full, struct.pack(">II", width, height))]
+    if quarter_turns:
+        properties.append(_box("irot", bytes([quarter_turns])))
+    links = bytes([0x80 | 1, *range(2, len(properties) + 1)])
+    entry = _box("infe", struct.pack(">IHH4s", 2 << 24, 1, 0, b"hvc1"), b"\0")
+    links = struct.pack(">IHB", 1, 1, len(properties)) + links
+
+    def meta(offset: int) -> bytes:
+        return _box(
+            "meta",
+            full,
+            _box("hdlr", full, struct.pack(">I4s12x", 0, b"pict"), b"\0"),
+            _box("pitm", full, struct.pack(">H", 1)),
+            _box(
+                "iloc",
+                full,
+                struct.pack(">BBHHHHII", 0x44, 0, 1, 1, 0, 1, offset, len(sample)),
+            ),
+            _box("iinf", full, struct.pack(">H", 1), entry),
+            _box("iprp", _box("ipco", *properties), _box("ipma", full, links)),
+        )
+
+    head = _box("ftyp", b"heic", full, b"mif1heic")
+    path.write_bytes(head + meta(len(head) + len(meta(0)) + 8) + _box("mdat", sample))
+
+
+@pytest.fixture(scope="session")
+def heic_writer() -> Callable[[Path, NDArray[np.uint8], int], None]:
+    """Write HEIC files, or skip where PyAV has no HEVC encoder."""
+    if "libx265" not in av.codecs_available:
+        pytest.skip("this PyAV has no libx265 encoder")
+    return write_heic
+
+
+@pytest.fixture
+def not_root() -> Iterator[None]:
+    """Drop root's right to read everything, where the tests run as root."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield
+    if user == 0:
+        os.seteuid(0)

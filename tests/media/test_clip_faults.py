@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +45,6 @@ def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     path = tmp_path / "pipe.mp4"
     os.mkfifo(path)
     assert "not an ordinary file" in _refusal(path)
-
-
-@pytest.fixture
-def not_root() -> Iterator[None]:
-    """Drop root's right to read everything, where the tests run as root."""
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    yield
-    if user == 0:
-        os.seteuid(0)
 
 
 @pytest.mark.usefixtures("not_root")
