@@ -14,8 +14,10 @@ from typing import Any
 
 from otter_desktop.errors import PackageError
 from otter_desktop.hashing import sha256_file
+from otter_desktop.paths import assets_dir, data_dir
 
 FORMAT_VERSION = 1
+BUILTIN_NAME = "otter-storybook"
 MANIFEST_NAME = "manifest.json"
 VISION_ENCODER_NAME = "vision_encoder.onnx"
 RESAMPLER_NAME = "resampler.onnx"
@@ -106,6 +108,43 @@ def read_manifest(folder: Path) -> Manifest:
     except ValueError:
         raise PackageError(f"{path} is not valid JSON: the package is damaged.") from None
     return parse_manifest(raw, where=str(path))
+
+
+def builtin_folder() -> Path:
+    """Return the folder of the model that ships with the program; it may be missing."""
+    return assets_dir() / "builtin-model" / BUILTIN_NAME
+
+
+def models_dir() -> Path:
+    """Return the folder that holds imported packages, a folder each; not created here."""
+    return data_dir() / "models"
+
+
+def find_package(model: str | Path | None) -> Path:
+    """Return the folder of a package by name or by folder; None is the built-in model.
+
+    A name without separators is looked up among the installed models first. Raises
+    `PackageError` where there is none.
+    """
+    if model is None or str(model) == BUILTIN_NAME:
+        folder = builtin_folder()
+        if not (folder / MANIFEST_NAME).is_file():
+            raise PackageError(
+                f"The built-in model is not in this installation ({folder}): install the program "
+                "again, or name another model."
+            )
+        return folder
+    if isinstance(model, str) and is_package_name(model):
+        folder = models_dir() / model
+        if (folder / MANIFEST_NAME).is_file():
+            return folder
+    folder = Path(model)
+    if not folder.exists():
+        raise PackageError(
+            f"There is no model {str(model)!r}, neither installed nor as a folder: "
+            "`otter models list` shows the installed ones."
+        )
+    return folder
 
 
 def parse_manifest(raw: object, *, where: str = MANIFEST_NAME) -> Manifest:

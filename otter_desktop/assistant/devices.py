@@ -54,7 +54,7 @@ def open_stages(
 def device_label(vision: VisionModel, decoder: Decoder) -> str:
     """Where the two run, in words."""
     if vision.device_name == decoder.device_name:
-        return decoder.device_name
+        return str(decoder.device_name)
     return f"{decoder.device_name} (vision: {vision.device_name})"
 
 

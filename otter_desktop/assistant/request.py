@@ -103,6 +103,7 @@ class Request:
         """Refuse what no model could answer."""
         if not self.question.strip():
             raise PromptError("The question is empty: say what you want to know.")
-        for asked in (self, *self.examples):
+        everything: tuple[Request | Example, ...] = (self, *self.examples)
+        for asked in everything:
             if asked.compare and any(isinstance(item, Clip) for item in asked.media):
                 raise PromptError("Only photos can be compared side by side, not clips.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +57,7 @@ def write(
     limit: int,
     end_id: int | None,
     cancel: CancelToken | None = None,
-) -> Iterator[int]:
+) -> Generator[int, None, Finish]:
     """Yield the answer's tokens as they are chosen; the generator's value is the `Finish`.
 
     `end_id` None never ends by itself. The caller says how many tokens fit.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from otter_desktop.manifest import (
+    BUILTIN_NAME,
     DECODER_NAME,
     FORMAT_VERSION,
     MANIFEST_NAME,
@@ -13,8 +14,11 @@ from otter_desktop.manifest import (
     Manifest,
     PixelRules,
     SpecialTokens,
+    builtin_folder,
     check_files,
+    find_package,
     is_package_name,
+    models_dir,
     parse_manifest,
     read_manifest,
     verify_files,
@@ -23,6 +27,7 @@ from otter_desktop.manifest import (
 )
 
 __all__ = [
+    "BUILTIN_NAME",
     "DECODER_NAME",
     "FORMAT_VERSION",
     "MANIFEST_NAME",
@@ -33,8 +38,11 @@ __all__ = [
     "Manifest",
     "PixelRules",
     "SpecialTokens",
+    "builtin_folder",
     "check_files",
+    "find_package",
     "is_package_name",
+    "models_dir",
     "parse_manifest",
     "read_manifest",
     "verify_files",
