@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from statistics import median_low
 
 from otter_desktop.cancel import CancelToken
 from otter_desktop.errors import MediaError, RangeError
@@ -155,8 +154,8 @@ def _timeline(
     stamps: list[int] | None,
 ) -> Timeline:
     frame_interval = clip.ticks_per_frame
-    gaps = [after - before for before, after in pairwise(keys)]
-    key_interval = median_low(gaps) if gaps else last - first + frame_interval
+    gaps = sorted(after - before for before, after in pairwise(keys))
+    key_interval = gaps[len(gaps) // 2] if gaps else last - first + frame_interval
     zero = _zero(clip, first)
     declared = _declared_length(clip)
     return Timeline(

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import struct
 import time
 from collections.abc import Iterator
@@ -73,7 +72,7 @@ class LatentCache:
         content = _encode(latents)
         if len(content) > self._limit_bytes:
             return
-        part = path.with_name(f"{key}.{os.getpid()}-{secrets.token_hex(4)}{_PART_SUFFIX}")
+        part = path.with_name(f"{key}.{os.getpid()}-{os.urandom(4).hex()}{_PART_SUFFIX}")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             part.write_bytes(content)
