@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from otter_desktop.cancel import CancelToken
     from otter_desktop.errors import OtterError
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"
 
 _HOMES = {
     "Assistant": "otter_desktop.assistant.assistant",
