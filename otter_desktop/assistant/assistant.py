@@ -37,6 +37,8 @@ class _Engine(Protocol):
         progress: ProgressCall = ...,
     ) -> dict[str, float]: ...
 
+    def wait(self) -> ModelInfo: ...
+
     def close(self) -> None: ...
 
 
@@ -46,10 +48,14 @@ class Assistant:
     Close it, or use it in `with`. Requests from several threads wait for one another.
     """
 
-    def __init__(self, engine: _Engine, info: ModelInfo) -> None:
+    def __init__(self, engine: _Engine) -> None:
         """Use `Assistant.open`."""
         self._engine = engine
-        self.model = info
+
+    @property
+    def model(self) -> ModelInfo:
+        """The open model and where it runs; waits until it is loaded."""
+        return self._engine.wait()
 
     @classmethod
     def open(
@@ -60,29 +66,34 @@ class Assistant:
         *,
         kv_type: str = "f16",
         threads: int | None = None,
+        wait: bool = True,
     ) -> Self:
         """Open a model by name or by package folder; None is the built-in one.
 
         `device` is auto, cpu, gpu, gpu:NUMBER or a name of ggml's. With `in_process` the engine
-        lives in this process: quicker to open, but a native abort ends the program. Raises
-        `PackageError`, `DeviceError`, `EngineStoppedError`.
+        lives in this process: quicker to open, but a native abort ends the program. Without
+        `wait` the model loads while the program goes on, and the first request raises what
+        loading it raised. Raises `PackageError`, `DeviceError`, `EngineStoppedError`.
         """
         folder = find_package(model)
         if in_process:
             from otter_desktop.assistant.engine import Engine
 
-            engine = Engine.open(
-                folder,
-                kv_type,  # type: ignore[arg-type]  # checked where it is used
-                device=device,
-                threads=threads,
+            return cls(
+                Engine.open(
+                    folder,
+                    kv_type,  # type: ignore[arg-type]  # checked where it is used
+                    device=device,
+                    threads=threads,
+                )
             )
-            return cls(engine, engine.info)
         process = EngineProcess(OpenModel(folder, device, kv_type, threads))
         process.start()
         try:
             read_manifest(folder)
-            return cls(process, process.wait())
+            if wait:
+                process.wait()
+            return cls(process)
         except BaseException:
             process.close()
             raise

@@ -113,6 +113,10 @@ class Engine:
             notices=self.notices,
         )
 
+    def wait(self) -> ModelInfo:
+        """Return the `info` at once: the engine is open."""
+        return self.info
+
     # --- answering ---
 
     def ask(

@@ -17,10 +17,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask and print; returns the exit code, raises `OtterError`."""
     with ProgressLine() as line:
         line.stage(Progress(Stage.LOADING))
-        request = _request(arguments)
+        # The model loads while the arguments are looked at.
         with Assistant.open(
-            arguments.model, device=arguments.device, threads=arguments.threads
+            arguments.model, device=arguments.device, threads=arguments.threads, wait=False
         ) as otter:
+            request = _request(arguments)
             events = otter.ask(
                 request.question,
                 request.media,

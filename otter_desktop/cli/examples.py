@@ -11,7 +11,6 @@ from typing import Any
 
 from otter_desktop.assistant.request import Clip, Example, Media, Photo
 from otter_desktop.errors import SettingsError
-from otter_desktop.media import is_clip
 from otter_desktop.paths import cache_dir
 
 _SEPARATOR = "::"
@@ -109,4 +108,6 @@ class _Images:
 
 
 def _medium(path: Path) -> Media:
+    from otter_desktop.media import is_clip  # loads numpy
+
     return Clip(path) if is_clip(path) else Photo(path)

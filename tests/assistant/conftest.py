@@ -1,0 +1,64 @@
+"""A whole tiny package with random weights, run by the real runtimes, and media to ask about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from export.checkpoints import open_checkpoint
+from export.package import convert
+from export.random_checkpoint import write_random_checkpoint
+from otter_desktop.assistant import Engine
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    write_random_checkpoint(folder / "checkpoint")
+    out = folder / "tiny ü"
+    convert(open_checkpoint(folder / "checkpoint"), out, scheme="f32")
+    return out
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Four photos that differ."""
+    folder = tmp_path_factory.mktemp("photos")
+    paths = []
+    for number in range(4):
+        noise = np.random.default_rng(number).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+        paths.append(folder / f"photo {number}.png")
+        Image.fromarray(noise).save(paths[-1])
+    return paths
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of 2 seconds, 10 frames a second."""
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(20):
+            picture = np.full((48, 64, 3), number * 12, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture
+def bad_photo(tmp_path: Path) -> Path:
+    path = tmp_path / "bad.png"
+    path.write_bytes(b"no picture at all")
+    return path
+
+
+@pytest.fixture
+def engine(package: Path, otter_home: Path) -> Iterator[Engine]:
+    with Engine.open(package, device="cpu", threads=1) as opened:
+        yield opened
