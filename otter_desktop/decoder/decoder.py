@@ -24,6 +24,7 @@ from otter_desktop.decoder.tensor_types import TensorType
 from otter_desktop.decoder.weights import Weights, check_tensors, read_hparams
 from otter_desktop.errors import PackageError, SettingsError
 
+_SMALL_MODEL_BYTES = 64 << 20
 KvType = Literal["f16", "f32", "q8_0"]
 _KV_TYPES = {"f16": TensorType.F16, "f32": TensorType.F32, "q8_0": TensorType.Q8_0}
 
@@ -56,7 +57,8 @@ class Decoder:
     ) -> Decoder:
         """Open a decoder file on a device: "cpu", "auto", "gpu" or a name of `list_devices`.
 
-        `threads` defaults to the physical cores, `context_length` (tokens) to the model's own.
+        `threads` defaults to the physical cores (for a small model to 1: waiting for one another
+        would take the threads longer than the work), `context_length` (tokens) to the model's own.
         Raises `PackageError` for a damaged or foreign file, `DeviceError`, `SettingsError`.
         """
         info = find_device(device)
@@ -69,7 +71,7 @@ class Decoder:
             kind = _kv_type(kv_type, hparams)
             length = _context_length(context_length, hparams)
             backend = Backend(c.backend_dev_get(info.index))
-            backend.set_threads(_threads(threads))
+            backend.set_threads(_threads(threads, file.size_bytes))
             runtime = _make_runtime(file, hparams, backend)
         except BaseException:
             file.close()
@@ -89,7 +91,7 @@ class Decoder:
 
     def set_threads(self, threads: int) -> None:
         """Change the number of threads of the processor's back end."""
-        self._runtime.backend.set_threads(_threads(threads))
+        self._runtime.backend.set_threads(_threads(threads, self._file.size_bytes))
 
     @property
     def weights_bytes(self) -> int:
@@ -135,9 +137,9 @@ def _make_runtime(file: GgufFile, hparams: Hparams, backend: Backend) -> Runtime
     )
 
 
-def _threads(threads: int | None) -> int:
+def _threads(threads: int | None, size_bytes: int) -> int:
     if threads is None:
-        return physical_cores()
+        return 1 if size_bytes < _SMALL_MODEL_BYTES else physical_cores()
     if not 1 <= threads <= 512:  # 512: ggml's GGML_MAX_N_THREADS
         raise SettingsError(f"{threads} threads: give a number from 1 to 512.")
     return threads

@@ -82,6 +82,14 @@ class GgufFile:
         entry = self.tensors[name]
         return self.data()[entry.offset : entry.offset + entry.size_bytes]
 
+    def forget_pages(self) -> None:
+        """Give back the memory of pages read so far: repacked weights are not read again.
+
+        What is read again comes from the system's cache of the file.
+        """
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
     def close(self) -> None:
         """Unmap the data; nothing may point into it any more."""
         self._data = None

@@ -38,7 +38,7 @@ class Session:
             runtime.hparams, runtime.backend, kv_type, n_sequences * context_length
         )
         self._cells = CellTable(n_sequences, self._text.n_cells)
-        media_type = kv_type if kv_type is TensorType.F32 else TensorType.F16
+        media_type = TensorType.F32
         self._media = MediaSlots(runtime, media_type)
         self._graphs = GraphCache(runtime)
 

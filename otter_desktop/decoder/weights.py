@@ -48,6 +48,7 @@ class Weights:
             if spec.shape == (1,)
         }
         self._load(_by_place(file, specs, hparams, backend))
+        file.forget_pages()
 
     def tensor(self, template: str, layer: int | None = None) -> int:
         """Return a native tensor; `template` is a name of `tensor_names`."""
