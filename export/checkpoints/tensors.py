@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -124,9 +125,11 @@ def _open_safetensors(path: Path) -> Iterator[tuple[str, _Entry]]:
 def _open_pickle(path: Path) -> Iterator[tuple[str, _Entry]]:
     try:
         # weights_only: a pickle that builds anything but tensors is refused, never run.
-        state = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about odd pickle protocols: refused below anyway
+            state = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"{path} is damaged or holds more than tensors, which would be run: it is refused."
