@@ -10,8 +10,8 @@ from enum import Enum
 import numpy as np
 
 # Key frames alone are taken only where they lie this many times denser than the frames asked
-# for (a frame is then off by at most an eighth of the spacing, and its true time is reported) ...
-_SPACING_PER_KEY_INTERVAL = 4
+# for (a frame is then off by at most a sixth of the spacing, and its true time is reported) ...
+_SPACING_PER_KEY_INTERVAL = 3
 # ... and where decoding up to the exact frames would cost more than this (about 100 frames of
 # 1920 x 1080, a third of a second on one core).
 _EXACT_BUDGET_PIXELS = 2e8

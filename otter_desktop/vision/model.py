@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otter_desktop.cancel import CancelToken
-from otter_desktop.errors import PackageError
+from otter_desktop.errors import FrameLimitError, PackageError
 from otter_desktop.vision.sessions import OnnxSession
 
 if TYPE_CHECKING:
@@ -55,9 +55,13 @@ class VisionModel:
         """Return the latents (n_latents, width) of one media item.
 
         `pixels` is (frames, 3, height, width) float32, at least one frame. Raises
-        `PackageError` where the model takes other pixels or fails, `Cancelled` between batches.
+        `FrameLimitError` where the model takes single photos only, `PackageError` where it
+        takes other pixels or fails, `Cancelled` between batches.
         """
         self._check_pixels(pixels)
+        limit = self._resampler.input.shape[0]
+        if limit is not None and len(pixels) != limit:
+            raise FrameLimitError(f"This model takes {limit} frame at a time, not {len(pixels)}.")
         batches = []
         for start in range(0, len(pixels), _FRAMES_PER_BATCH):
             if cancel is not None:

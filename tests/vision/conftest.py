@@ -37,7 +37,7 @@ def write_encoder(path: Path, *, width: int = WIDTH) -> None:
     _save(path, helper.make_graph(nodes, "encoder", [pixels], [features], tensors))
 
 
-def write_resampler(path: Path, *, stated: bool = True) -> None:
+def write_resampler(path: Path, *, stated: bool = True, frames: int | str = "F") -> None:
     """features (F,4,12) -> latents (5,12): a fixed mixture of the mean over frames."""
     mixture = np.random.default_rng(1).normal(size=(LATENTS, 4)).astype(np.float32)
     axes = numpy_helper.from_array(np.array([0], np.int64), "axes")
@@ -45,7 +45,7 @@ def write_resampler(path: Path, *, stated: bool = True) -> None:
         helper.make_node("ReduceMean", ["features", "axes"], ["mean"], keepdims=0),
         helper.make_node("MatMul", ["mixture", "mean"], ["latents"]),
     ]
-    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["F", 4, WIDTH])
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, [frames, 4, WIDTH])
     shape = [LATENTS, WIDTH] if stated else ["L", "V"]
     latents = helper.make_tensor_value_info("latents", TensorProto.FLOAT, shape)
     tensors = [numpy_helper.from_array(mixture, "mixture"), axes]
@@ -73,4 +73,11 @@ def open_shape_package(package: Path) -> Path:
 def misfit_package(package: Path) -> Path:
     """A package whose encoder is wider than its resampler."""
     write_encoder(package / "vision_encoder.onnx", width=WIDTH + 1)
+    return package
+
+
+@pytest.fixture
+def photo_package(package: Path) -> Path:
+    """A package for single photos: its resampler has a fixed number of frames."""
+    write_resampler(package / "resampler.onnx", frames=1)
     return package

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from otter_desktop.cancel import CancelToken
-from otter_desktop.errors import Cancelled, DeviceError, PackageError
+from otter_desktop.errors import Cancelled, DeviceError, FrameLimitError, PackageError
 from otter_desktop.vision import VisionModel
 
 
@@ -106,3 +106,10 @@ def test_cancelling_stops_before_the_next_batch(package: Path) -> None:
     token.cancel()
     with pytest.raises(Cancelled):
         VisionModel.open(package).encode(_pixels(8), token)
+
+
+def test_a_model_for_single_photos_refuses_more_frames(photo_package: Path) -> None:
+    model = VisionModel.open(photo_package)
+    assert model.encode(_pixels(1)).shape == (5, 12)
+    with pytest.raises(FrameLimitError, match="1 frame at a time"):
+        model.encode(_pixels(2))
