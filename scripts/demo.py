@@ -8,7 +8,6 @@ the samples, in `otter_desktop/assets/samples/questions.json`.
 from __future__ import annotations
 
 import json
-import string
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -38,13 +37,9 @@ def _examples(listed: Iterable[Mapping[str, Any]]) -> list[Example]:
     return [Example(_media(one["media"]), one["question"], one["answer"]) for one in listed]
 
 
-def _plain(text: str) -> str:
-    """Keep what counts in an answer: its words, whatever their case and punctuation."""
-    return " ".join(text.lower().translate(str.maketrans("", "", string.punctuation)).split())
-
-
 def _is_right(answer: str, expected: Iterable[str]) -> bool:
-    return _plain(answer) in {_plain(one) for one in expected}
+    """Compare word for word: where examples give a form, the form is part of the answer."""
+    return answer.strip().casefold() in {one.casefold() for one in expected}
 
 
 def _seen(answer: Answer) -> str:
@@ -81,6 +76,7 @@ def main() -> int:
                 entry["question"],
                 _media(entry["media"]),
                 examples=_examples(entry.get("examples", [])),
+                compare=entry.get("compare", False),
             )
             took_s = time.perf_counter() - started
             correct = _is_right(answer.text, entry["expected"])

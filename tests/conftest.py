@@ -43,7 +43,9 @@ def _leave_the_users_home() -> None:
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Models in tests are tiny: threads only wait for one another, the more so with several workers.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 _close_the_network()
 _leave_the_users_home()
 
