@@ -89,11 +89,9 @@ def _vision_runtime() -> Check:
     if not cpu and not gpu:
         return Check("onnxruntime", Verdict.PROBLEM, "not installed: install the extra cpu or gpu.")
     try:
-        import onnxruntime
+        from otter_desktop.vision import available_providers
 
-        providers = ", ".join(
-            name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()
-        )
+        providers = ", ".join(available_providers())
     except (ImportError, AttributeError) as error:
         return Check("onnxruntime", Verdict.PROBLEM, f"cannot be loaded: {error}")
     name = f"onnxruntime-gpu {gpu}" if gpu else f"onnxruntime {cpu}"

@@ -5,5 +5,6 @@ Nothing here imports onnxruntime before a model is opened.
 
 from otter_desktop.vision.cache import LatentCache, latent_key
 from otter_desktop.vision.model import VisionModel
+from otter_desktop.vision.sessions import available_providers
 
-__all__ = ["LatentCache", "VisionModel", "latent_key"]
+__all__ = ["LatentCache", "VisionModel", "available_providers", "latent_key"]

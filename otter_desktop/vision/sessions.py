@@ -84,6 +84,16 @@ def physical_cores() -> int:
     return max(1, len(siblings))
 
 
+def available_providers() -> list[str]:
+    """What the installed ONNX Runtime can compute on, its best first: "CUDA", "CPU", ….
+
+    Raises `ImportError` or `AttributeError` where the runtime is missing or an empty shell.
+    """
+    import onnxruntime as ort
+
+    return [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
+
+
 def _create(path: Path, device: str, threads: int | None) -> Any:
     import onnxruntime as ort
 
