@@ -52,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     _tokenizer_option(verify)
     verify.add_argument("--golden", type=Path, help="what the original computed on the checkpoint")
     verify.set_defaults(run=_verify)
+    quantize = commands.add_parser("quantize", help="write a package with other number formats")
+    quantize.add_argument("package", type=Path, help="a package, best with f32 or f16 weights")
+    quantize.add_argument("out", type=Path, help="the package folder to make")
+    quantize.add_argument("scheme", choices=SCHEMES)
+    quantize.add_argument("--name", help="the new package's name (default: the same)")
+    quantize.set_defaults(run=_quantize)
     return parser
 
 
@@ -86,6 +92,14 @@ def _convert(options: argparse.Namespace) -> int:
         scheme=options.quantize,
         progress=lambda step: print(f"writing the {step} …", file=sys.stderr),
     )
+    print(f"{options.out}: {manifest.size_bytes / 1e6:.1f} MB, {manifest.quantization}")
+    return 0
+
+
+def _quantize(options: argparse.Namespace) -> int:
+    from export.package import requantize
+
+    manifest = requantize(options.package, options.out, scheme=options.scheme, name=options.name)
     print(f"{options.out}: {manifest.size_bytes / 1e6:.1f} MB, {manifest.quantization}")
     return 0
 

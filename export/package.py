@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from export.checkpoints import Checkpoint
 from export.decoder_gguf import write_decoder
+from export.decoder_weights import stored_weights
 from export.model.config import HEAD_DIM, OtterConfig
 from export.model.resampler import PerceiverResampler
 from export.model.vision import VisionEncoder
 from export.quantize import SCHEMES
 from export.vision_onnx import write_resampler, write_vision_encoder
+from otter_desktop.decoder import keys
+from otter_desktop.decoder.gguf import GgufFile
 from otter_desktop.decoder.hparams import Hparams
+from otter_desktop.decoder.weights import read_hparams
 from otter_desktop.errors import CheckpointError, SettingsError
 from otter_desktop.manifest import (
     DECODER_NAME,
@@ -22,6 +27,8 @@ from otter_desktop.manifest import (
     VISION_ENCODER_NAME,
     Manifest,
     PixelRules,
+    read_manifest,
+    verify_files,
     with_files,
     write_manifest,
 )
@@ -44,32 +51,14 @@ def convert(
     `progress` gets a line before each step. Everything is written to a folder beside `out` that
     is renamed at the end and removed on any failure. Raises `CheckpointError`, `SettingsError`.
     """
-    if scheme not in SCHEMES:
-        raise SettingsError(f"quantisation {scheme!r} is unknown: use {', '.join(SCHEMES)}.")
-    if out.exists():
-        raise SettingsError(f"{out} exists already: remove it or choose another name.")
-    temporary = out.with_name(f".{out.name}.part-{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
-        manifest = _write(checkpoint, temporary, scheme, progress)
-        temporary.rename(out)
-    except OSError as error:
-        raise SettingsError(f"{out} cannot be written: {error.strerror}.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return manifest
+    return _whole_or_nothing(
+        out, scheme, lambda folder: _write(checkpoint, folder, scheme, progress)
+    )
 
 
 def _write(checkpoint: Checkpoint, folder: Path, scheme: str, progress: Progress) -> Manifest:
     config, tensors = checkpoint.config, checkpoint.tensors
-    progress("vision encoder")
-    encoder = VisionEncoder(config.vision)
-    _load(encoder, checkpoint, "vision_encoder.")
-    write_vision_encoder(folder / VISION_ENCODER_NAME, encoder, config)
-    progress("resampler")
-    resampler = PerceiverResampler(config)
-    _load(resampler, checkpoint, "perceiver.")
-    write_resampler(folder / RESAMPLER_NAME, resampler, config)
+    described = package_manifest(checkpoint, scheme)
     progress(f"decoder ({scheme})")
     write_decoder(
         folder / DECODER_NAME,
@@ -80,8 +69,63 @@ def _write(checkpoint: Checkpoint, folder: Path, scheme: str, progress: Progress
         scheme=scheme,
         metadata={"general.name": checkpoint.name},
     )
-    manifest = with_files(package_manifest(checkpoint, scheme), folder)
+    progress("vision encoder")
+    encoder = VisionEncoder(config.vision)
+    _load(encoder, checkpoint, "vision_encoder.")
+    write_vision_encoder(folder / VISION_ENCODER_NAME, encoder, config)
+    progress("resampler")
+    resampler = PerceiverResampler(config)
+    _load(resampler, checkpoint, "perceiver.")
+    write_resampler(folder / RESAMPLER_NAME, resampler, config)
+    manifest = with_files(described, folder)
     write_manifest(folder, manifest)
+    return manifest
+
+
+def requantize(package: Path, out: Path, *, scheme: str, name: str | None = None) -> Manifest:
+    """Write a package whose decoder's weights are those of `package` in another scheme.
+
+    Raises `SettingsError` where `out` exists, `PackageError` for a damaged package.
+    """
+    manifest = read_manifest(package)
+    verify_files(package, manifest)
+    described = replace(manifest, name=name or manifest.name, quantization=scheme)
+
+    def write(folder: Path) -> Manifest:
+        for copied in (VISION_ENCODER_NAME, RESAMPLER_NAME):
+            shutil.copyfile(package / copied, folder / copied)
+        with GgufFile(package / DECODER_NAME) as file:
+            sizes, tokenizer_json = read_hparams(file), str(file.metadata[keys.TOKENIZER_JSON])
+        write_decoder(
+            folder / DECODER_NAME,
+            family=sizes.family,
+            hparams=sizes,
+            tensors=stored_weights(package / DECODER_NAME),
+            tokenizer_json=tokenizer_json,
+            scheme=scheme,
+            metadata={"general.name": described.name},
+        )
+        finished = with_files(described, folder)
+        write_manifest(folder, finished)
+        return finished
+
+    return _whole_or_nothing(out, scheme, write)
+
+
+def _whole_or_nothing(out: Path, scheme: str, write: Callable[[Path], Manifest]) -> Manifest:
+    if scheme not in SCHEMES:
+        raise SettingsError(f"quantisation {scheme!r} is unknown: use {', '.join(SCHEMES)}.")
+    if out.exists():
+        raise SettingsError(f"{out} exists already: remove it or choose another name.")
+    temporary = out.with_name(f".{out.name}.part-{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        manifest = write(temporary)
+        temporary.rename(out)
+    except OSError as error:
+        raise SettingsError(f"{out} cannot be written: {error.strerror}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return manifest
 
 

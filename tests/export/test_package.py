@@ -11,12 +11,13 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from export.checkpoints import Checkpoint, open_checkpoint
 from export.cli import main
-from export.package import convert
+from export.package import convert, decoder_sizes, requantize
 from export.verify import verify
-from otter_desktop.errors import OtterError, PackageError, SettingsError
+from otter_desktop.errors import CheckpointError, PackageError, SettingsError
 from otter_desktop.manifest import read_manifest, verify_files, with_files, write_manifest
 
 PackageOf = Callable[..., tuple[Checkpoint, Path]]
@@ -29,7 +30,7 @@ def spoiled(tmp_path: Path, package_of: PackageOf) -> tuple[Checkpoint, Path]:
     return checkpoint, Path(shutil.copytree(package, tmp_path / "package"))
 
 
-@pytest.mark.parametrize("kind", ["mpt", "mpt_qk_ln", "mosaicgpt", "llama", "conv_stem"])
+@pytest.mark.parametrize("kind", ["mpt", "mpt_qk_ln", "mosaicgpt", "llama"])
 def test_torch_onnx_and_ggml_agree_in_float32(kind: str, package_of: PackageOf) -> None:
     checkpoint, package = package_of(kind)
     found = list(verify(checkpoint, package))
@@ -54,10 +55,10 @@ def test_onnx_equals_torch_for_any_number_of_frames(frames: int, package_of: Pac
 
 @pytest.mark.parametrize("scheme", ["q8_0", "q4_0"])
 def test_a_quantised_package_passes_its_back_check(
-    scheme: str, tmp_path: Path, checkpoint_of: Callable[[str], Path]
+    scheme: str, tmp_path: Path, package_of: PackageOf
 ) -> None:
-    checkpoint = open_checkpoint(checkpoint_of("llama"))
-    manifest = convert(checkpoint, tmp_path / "package", scheme=scheme)
+    checkpoint, package = package_of("llama")
+    manifest = requantize(package, tmp_path / "package", scheme=scheme)
     assert manifest.quantization == scheme
     assert all(item.passed for item in verify(checkpoint, tmp_path / "package"))
 
@@ -73,12 +74,20 @@ def test_the_manifest_describes_the_model(package_of: PackageOf) -> None:
 def test_a_failed_conversion_leaves_nothing_behind(
     tmp_path: Path, checkpoint_of: Callable[[str], Path]
 ) -> None:
-    checkpoint = open_checkpoint(checkpoint_of("mpt"))
-    language = replace(checkpoint.config.language, softmax_scale=0.5)
-    broken = replace(checkpoint, config=replace(checkpoint.config, language=language))
-    with pytest.raises(OtterError, match="softmax_scale"):
-        convert(broken, tmp_path / "package")
-    assert list(tmp_path.iterdir()) == []
+    folder = Path(shutil.copytree(checkpoint_of("mpt"), tmp_path / "checkpoint"))
+    state = load_file(folder / "model.safetensors")
+    state["lang_encoder.transformer.blocks.3.decoder_layer.norm_2.weight"][5] = torch.nan
+    save_file(state, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"norm_2\.weight"):
+        convert(open_checkpoint(folder), tmp_path / "package", scheme="f32")
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_the_decoder_cannot_compute_is_refused(checkpoint_of: Callable[[str], Path]) -> None:
+    config = open_checkpoint(checkpoint_of("mpt")).config
+    language = replace(config.language, softmax_scale=0.5)
+    with pytest.raises(CheckpointError, match="softmax_scale"):
+        decoder_sizes(replace(config, language=language))
 
 
 def test_an_existing_folder_is_not_overwritten(
@@ -128,13 +137,14 @@ def _flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_the_command_line_converts_and_verifies(
-    tmp_path: Path, checkpoint_of: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+def test_the_command_line_converts_quantises_and_verifies(
+    tmp_path: Path, package_of: PackageOf, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source, out = str(checkpoint_of("mpt")), str(tmp_path / "package")
-    assert main(["convert", source, out, "--quantize", "f16", "--name", "tiny"]) == 0
-    assert read_manifest(Path(out)).name == "tiny"
-    assert main(["verify", source, out]) == 0
+    checkpoint, package = package_of("mpt")
+    out = str(tmp_path / "package")
+    assert main(["quantize", str(package), out, "f16"]) == 0
+    assert read_manifest(Path(out)).name == "tiny-mpt"
+    assert main(["verify", str(checkpoint.path), out]) == 0
     assert "largest difference in latents" in capsys.readouterr().out
 
 
