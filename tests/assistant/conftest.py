@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from export.checkpoints import open_checkpoint
@@ -18,10 +20,14 @@ from otter_desktop.assistant import Engine
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    write_random_checkpoint(folder / "checkpoint")
+    """Return a package made once for all test processes: exporting takes seconds."""
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     out = folder / "tiny ü"
-    convert(open_checkpoint(folder / "checkpoint"), out, scheme="f32")
+    with FileLock(folder / "tiny.lock"):
+        if not out.exists():
+            write_random_checkpoint(folder / "tiny checkpoint")
+            convert(open_checkpoint(folder / "tiny checkpoint"), out, scheme="f32")
     return out
 
 

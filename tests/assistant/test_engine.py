@@ -426,6 +426,6 @@ def test_a_package_that_passed_is_not_hashed_again(
 ) -> None:
     Engine.open(package, device="cpu").close()
     hashed: list[Path] = []
-    monkeypatch.setattr("otter_desktop.manifest.sha256_file", lambda path: hashed.append(path))
+    monkeypatch.setattr("otter_desktop.manifest.sha256_file", hashed.append)
     Engine.open(package, device="cpu").close()
     assert hashed == []
