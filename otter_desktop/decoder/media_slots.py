@@ -161,7 +161,7 @@ class _Encoder:
         rows = np.arange(slot * count, (slot + 1) * count, dtype=np.int64)
         self._runtime.set_input(self._latents, latents)
         self._runtime.set_input(self._rows, rows)
-        self._runtime.compute(self._graph, None)
+        self._runtime.compute(self._graph)
 
     def close(self) -> None:
         self._allocator.close()

@@ -37,15 +37,14 @@ class Runtime:
         """Copy an array, contiguous and of the tensor's own type, into an input tensor."""
         c.backend_tensor_set(tensor, array.ctypes.data, 0, array.nbytes)
 
-    def compute(self, graph: int, cancel: CancelToken | None) -> None:
+    def compute(self, graph: int, cancel: CancelToken | None = None) -> None:
         """Run a graph; raises `Cancelled`, or `DeviceError` when the device fails.
 
         With a token the back end asks it between operations, so that a long prefill stops at
-        once.
+        once; a single token is short and only asks before it begins.
         """
         with self._lock:
             if cancel is not None:
-                cancel.check()
                 self.backend.set_abort_callback(lambda: cancel.cancelled)
             try:
                 status = c.backend_graph_compute(self.backend.address, graph)
@@ -79,10 +78,13 @@ class CompiledGraph:
         self._allocator = GraphAllocator(runtime.backend.buffer_type)
         self._allocator.allocate(self._graph)
         self._rows = shape.n_tokens if shape.all_rows else 1
+        self._is_long = shape.n_tokens > 1
 
     def run(self, cancel: CancelToken | None) -> NDArray[np.float32]:
         """Run on the inputs that were set; returns logits (rows, vocab)."""
-        self._runtime.compute(self._graph, cancel)
+        if cancel is not None:
+            cancel.check()
+        self._runtime.compute(self._graph, cancel if self._is_long else None)
         logits = np.empty((self._rows, self._runtime.hparams.vocab_size), np.float32)
         c.backend_tensor_get(self._logits, logits.ctypes.data, 0, logits.nbytes)
         return logits
