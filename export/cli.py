@@ -15,7 +15,7 @@ SCHEMES = ("f32", "f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 done, 1 verification failed, 2 the user can do something."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         return int(options.run(options))
     except OtterError as error:
@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; parsed arguments carry `run`, which returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="otter-export", description="Checkpoints of Otter models to packages and back-checks."
     )

@@ -15,7 +15,7 @@ from otter_desktop.errors import OtterError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for the user's mistakes)."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     try:
         return int(options.run(options))
@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; parsed arguments carry `run`, which returns the exit status."""
     parser = argparse.ArgumentParser(prog="otter-train", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
