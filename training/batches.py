@@ -46,7 +46,7 @@ def collate(sequences: list[TrainingSequence], pools: Pools, pad_id: int) -> Bat
         for place, media in enumerate(sequence.media):
             latents[row, place] = pools.latents[media.pool][media.number].float()
         presence += [(row, position, int(shown)) for position, shown in sequence.presence]
-    return Batch(ids, labels, latents, torch.tensor(presence).reshape(-1, 3), sequences)
+    return Batch(ids, labels, latents, torch.tensor(presence, dtype=torch.long).reshape(-1, 3), sequences)
 
 
 def drawn(draw: Draw, rng: random.Random) -> TrainingSequence:
@@ -61,14 +61,14 @@ def drawn(draw: Draw, rng: random.Random) -> TrainingSequence:
 class Mixture:
     """How many sequences of each kind make one step; three passes of like lengths."""
 
-    photos: int = 84
-    clips: int = 36
-    pairs: int = 8
-    photo_turns: int = 8
-    clip_turns: int = 4
-    albums: int = 14
-    forms: int = 8
-    made_up: int = 6
+    photos: int = 56
+    clips: int = 26
+    pairs: int = 6
+    photo_turns: int = 5
+    clip_turns: int = 3
+    albums: int = 10
+    forms: int = 5
+    made_up: int = 4
 
     def batches(
         self, maker: SequenceMaker, pools: Pools, rng: random.Random, pad_id: int
