@@ -118,7 +118,9 @@ class OtterConfig:
         return cls(
             vision=vision,
             language=language,
-            cross_attention_every=int(published.get("cross_attn_every_n_layers", 4)),
+            cross_attention_every=int(
+                published.get("cross_attn_every_n_layers") or _first_gated_layer(shapes) + 1
+            ),
             n_latents=_shape(shapes, "perceiver.latents")[0],
             perceiver_layers=_count(shapes, r"perceiver\.layers\.(\d+)\."),
             perceiver_inner=to_q[0],
@@ -182,6 +184,11 @@ def _first_gated_block(shapes: Shapes) -> str:
     raise CheckpointError("the checkpoint has no gated cross-attention blocks: it is no Otter")
 
 
+def _first_gated_layer(shapes: Shapes) -> int:
+    pattern = _BLOCK_PATTERN + "gated_cross_attn_layer"
+    return min(int(found[1]) for name in shapes if (found := re.match(pattern, name)))
+
+
 def _read_vision(config: Mapping[str, Any], shapes: Shapes) -> VisionConfig:
     default = VisionConfig()
     width = _shape(shapes, f"{_VISION}embeddings.class_embedding")[0]
@@ -236,10 +243,8 @@ def _read_language(config: Mapping[str, Any], shapes: Shapes) -> LanguageConfig:
         if family == "mpt"
         else {key.removeprefix("attn_"): value for key, value in config.items()}
     )
-    for key, expected in (("alibi", True), ("prefix_lm", False)):
-        default = expected if family == "mpt" and not nested else not expected
-        if key == "alibi" and bool(nested.get(key, default)) is not expected:
-            raise CheckpointError("language models without ALiBi positions are not supported")
+    if not nested.get("alibi", True):
+        raise CheckpointError("language models without ALiBi positions are not supported")
     if config.get("logit_scale") is not None:
         raise CheckpointError("language models with a logit_scale are not supported")
     up = "ffn.up_proj" if family == "mpt" else "mlp.mlp_up"

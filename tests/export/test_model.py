@@ -187,6 +187,14 @@ def test_the_built_in_model_survives_its_published_form() -> None:
     assert OtterConfig.from_checkpoint(config.to_published(), shapes) == config
 
 
+def test_a_missing_spacing_of_gated_blocks_is_read_off_the_tensors() -> None:
+    config = random_config("mpt")
+    shapes = {name: tuple(x.shape) for name, x in OtterModel(config).state_dict().items()}
+    published = config.to_published()
+    del published["cross_attn_every_n_layers"]
+    assert OtterConfig.from_checkpoint(published, shapes) == config
+
+
 def test_an_unknown_way_of_positions_is_refused() -> None:
     config = random_config("mpt")
     shapes = {name: tuple(x.shape) for name, x in OtterModel(config).state_dict().items()}

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from export.checkpoints import Checkpoint, open_checkpoint
-from export.cli import main
+from export.cli import SCHEMES, main
 from export.package import convert, decoder_sizes, requantize
+from export.quantize import SCHEMES as QUANTISER_SCHEMES
 from export.verify import verify
 from otter_desktop.errors import CheckpointError, PackageError, SettingsError
 from otter_desktop.manifest import read_manifest, verify_files, with_files, write_manifest
@@ -156,6 +157,10 @@ def test_the_command_line_fails_past_tolerance(
     write_manifest(package, with_files(read_manifest(package), package))
     assert main(["verify", str(checkpoint.path), str(package)]) == 1
     assert "FAIL" in capsys.readouterr().out
+
+
+def test_the_command_line_offers_every_scheme() -> None:
+    assert SCHEMES == QUANTISER_SCHEMES
 
 
 def test_the_command_line_says_in_one_line_what_is_wrong(
