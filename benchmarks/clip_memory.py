@@ -23,7 +23,7 @@ from typing import Any
 WIDTH, HEIGHT, RATE, SHORT_S = 1920, 1080, 25, 10
 
 _CHILD = """
-import json, resource, sys, time
+import json, re, sys, time
 from pathlib import Path
 begin = time.perf_counter()
 from otter_desktop.media import Preprocessing, iter_clip, to_pixels
@@ -38,7 +38,9 @@ ready = time.perf_counter()
 pixels = to_pixels(seen(), look)
 done = time.perf_counter()
 assert pixels.shape[0] == len(times)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# Not ru_maxrss: that begins with what the parent had when it forked.
+status = Path("/proc/self/status").read_text()
+peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]) / 1024
 print(json.dumps({"peak_mb": round(peak, 1), "import_s": round(ready - begin, 3),
                   "look_s": round(done - ready, 3), "times_s": times}))
 """

@@ -114,6 +114,11 @@ class ClipFile:
                 packet = next(demuxer)
             except (StopIteration, FFmpegError):
                 return
+            except IndexError:
+                # A stream that appears in the middle of a transport stream: PyAV's demuxer
+                # does not know it, one that starts here does.
+                demuxer = self.container.demux(self.stream)
+                continue
             if packet.size and not packet.is_corrupt and not packet.is_discard:
                 yield packet
 
