@@ -154,7 +154,7 @@ def choose_answer(
         session.set_media(prepared.latents)
         for choice in choices:
             answered = [*prepared.pieces, *engine.template.answered(choice)]
-            whole = prompt_of(engine.tokenizer.encode(answered), engine.tokenizer.image_id)
+            whole = prompt_of(engine.tokenizer, engine.tokenizer.encode(answered))
             start = _common(prepared.prompt.tokens, whole.tokens)
             begin = Prompt(whole.tokens[:start], whole.text_time[:start], whole.answer_time)
             first, _ = prefill(session, begin, cancel)
@@ -210,7 +210,7 @@ def _prepare(
     album = [seen.latents for seen in own]
     turns, last, repeats = _exchanges(engine, request, len(own))
     pieces = engine.template.build(last, examples=examples, turns=turns)
-    prompt = prompt_of(engine.tokenizer.encode(pieces), engine.tokenizer.image_id)
+    prompt = prompt_of(engine.tokenizer, engine.tokenizer.encode(pieces))
     frames = tuple(frame for seen in own for frame in seen.frames)
     return _Prepared(tuple(pieces), prompt, (*latents, *album * repeats), frames)
 

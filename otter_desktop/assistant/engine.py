@@ -182,7 +182,7 @@ class Engine:
         `latents` are the media that the image tokens refer to, in order. Raises `PromptError`
         for more image tokens than media or a prompt that is too long.
         """
-        prompt = prompt_of(list(map(int, token_ids)), self.tokenizer.image_id)
+        prompt = prompt_of(self.tokenizer, list(map(int, token_ids)))
         with self.decoder.session() as session:
             session.set_media(list(latents))
             return session.forward(prompt.tokens, prompt.text_time, all_positions=True)
@@ -205,7 +205,7 @@ class Engine:
         its cache.
         """
         ids = list(map(int, token_ids))
-        prompt = prompt_of(ids, self.tokenizer.image_id, reference_compat=reference_compat)
+        prompt = prompt_of(self.tokenizer, ids, reference_compat=reference_compat)
         options = SamplingOptions(
             max_tokens=max_new_tokens, beams=beams, no_repeat_ngram=no_repeat_ngram
         )

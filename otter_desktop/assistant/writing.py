@@ -13,6 +13,7 @@ from otter_desktop.cancel import CancelToken
 from otter_desktop.decoder import Session
 from otter_desktop.text.beams import BeamSearch
 from otter_desktop.text.sampling import LogitsRules, Sampler
+from otter_desktop.text.tokenizer import Tokenizer
 
 Logits = NDArray[np.float32]
 
@@ -26,12 +27,14 @@ class Prompt:
     answer_time: int
 
 
-def prompt_of(tokens: Sequence[int], image_id: int, *, reference_compat: bool = False) -> Prompt:
+def prompt_of(
+    tokenizer: Tokenizer, tokens: Sequence[int], *, reference_compat: bool = False
+) -> Prompt:
     """Carry text_time over the prompt and into the answer (FORMATS 1).
 
     With `reference_compat` the answer sees no media, as in the original with its cache.
     """
-    times = tuple(int(count) for count in np.cumsum(np.asarray(tokens) == image_id))
+    times = tuple(tokenizer.text_time(tokens))
     return Prompt(tuple(tokens), times, 0 if reference_compat or not times else times[-1])
 
 

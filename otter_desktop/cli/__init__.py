@@ -17,8 +17,10 @@ from otter_desktop import __version__
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong with the arguments in one line, in JSON where that was asked for."""
 
+    wants_json = False
+
     def error(self, message: str) -> NoReturn:
-        if "--json" in sys.argv:
+        if _Parser.wants_json:
             from otter_desktop.cli.output import print_json
 
             print_json({"event": "error", "code": "usage", "message": message})
@@ -48,7 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns 0, 2 for the user's mistakes, 1 for anything else."""
-    arguments = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    _Parser.wants_json = "--json" in words
+    arguments = build_parser().parse_args(words)
     from otter_desktop.cli.failures import run_safely
 
     return run_safely(arguments)

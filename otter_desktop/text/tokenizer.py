@@ -94,10 +94,10 @@ class Tokenizer:
                 mask[token] = True
         return mask
 
-    def text_time(self, tokens: Sequence[int], start: int = 0) -> list[int]:
+    def text_time(self, tokens: Sequence[int]) -> list[int]:
         """Running count of image tokens, inclusive: the media number that each token sees."""
         counts = np.cumsum(np.asarray(tokens, dtype=np.int64) == self.image_id)
-        return [start + int(count) for count in counts]
+        return [int(count) for count in counts]
 
     def token_bytes(self, token: int) -> bytes:
         """UTF-8 bytes that a token adds to an answer; special and unknown ids add none."""
@@ -163,8 +163,13 @@ class TextStream:
 
 
 def clean_answer(text: str, end_of_chunk: str = "<|endofchunk|>") -> str:
-    """Cut at the end token, strip white space and the double quotes around (FORMATS 5)."""
-    return text.split(end_of_chunk)[0].strip().strip('"').strip()
+    """Cut at the end token, strip white space and the double quotes around (FORMATS 5).
+
+    Quotes inside an answer stay, also where one of them is its first or last character.
+    """
+    text = text.split(end_of_chunk)[0].strip()
+    inner = text.strip('"')
+    return text if '"' in inner else inner.strip()
 
 
 def _joined(pieces: Sequence[Piece]) -> list[Piece]:

@@ -74,6 +74,12 @@ def test_wrong_arguments_are_one_line_and_exit_code_2(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_wrong_arguments_are_a_json_event_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["ask", "--json", "--beams", "x", "q"])
+    assert json.loads(capsys.readouterr().out)["code"] == "usage"
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("12.5", 12.5), ("1:02", 62), ("1:00:02.5", 3602.5)])
 def test_times_may_be_written_with_minutes_and_hours(text: str, seconds: float) -> None:
     assert build_parser().parse_args(["ask", "--end", text, "q"]).end == seconds

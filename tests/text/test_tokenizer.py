@@ -64,7 +64,6 @@ def test_text_time_counts_image_tokens_and_a_tag_sees_its_own_image(
 ) -> None:
     image = byte_level.image_id
     assert byte_level.text_time([5, image, 5, image, image, 5]) == [0, 1, 1, 2, 3, 3]
-    assert byte_level.text_time([5, image], start=2) == [2, 3]
 
 
 @given(text=st.text(max_size=30))
@@ -99,6 +98,8 @@ def test_special_tokens_leave_no_text(tokenizer: Tokenizer) -> None:
         (' "A cat."<|endofchunk|>User', "A cat."),
         ("A cat.\n", "A cat."),
         ('say "yes" now', 'say "yes" now'),
+        ('it says "yes"', 'it says "yes"'),
+        ('"A cat.', "A cat."),
         ("", ""),
     ],
 )
