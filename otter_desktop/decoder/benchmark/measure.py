@@ -124,8 +124,9 @@ def _measure(
         for name, side in sides.items():
             side.clear()
             prefill[name].append(_time(side, prompt))
-        for token in answer:
-            for name, side in sides.items():
+        for at, token in enumerate(answer):
+            # Both ways round: nobody always runs after the same neighbour.
+            for name, side in list(sides.items())[:: -1 if at % 2 else 1]:
                 decode[name].append(_time(side, [token]))
     difference = np.abs(last["otter"] - last["llama.cpp"]).max()
     prefill_s = {name: median(times) for name, times in prefill.items()}
