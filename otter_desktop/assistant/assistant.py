@@ -75,7 +75,7 @@ class Assistant:
         `wait` the model loads while the program goes on, and the first request raises what
         loading it raised. Raises `PackageError`, `DeviceError`, `EngineStoppedError`.
         """
-        folder = find_package(model)
+        folder = find_package(model).absolute()
         if in_process:
             from otter_desktop.assistant.engine import Engine
 

@@ -95,6 +95,8 @@ class _Server:
             return self._open(command)
         if self._engine is None or isinstance(command, Cancel):
             raise RuntimeError("no package is open")
+        # The program may have moved since this process was started.
+        os.chdir(command.directory)
         token = self._tokens[command.number]
         progress = self._reporter(command.number)
         if isinstance(command, Choose):

@@ -28,19 +28,21 @@ class OpenModel:
 
 @dataclass(frozen=True)
 class Ask:
-    """Answer a request."""
+    """Answer a request; its relative paths start at `directory`."""
 
     number: int
     request: Request
+    directory: str
 
 
 @dataclass(frozen=True)
 class Choose:
-    """Weigh choices."""
+    """Weigh choices; relative paths start at `directory`."""
 
     number: int
     request: Request
     choices: tuple[str, ...]
+    directory: str
 
 
 @dataclass(frozen=True)

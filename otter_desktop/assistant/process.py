@@ -89,7 +89,9 @@ class EngineProcess:
         progress: Callable[[Progress], None] = lambda _: None,
     ) -> Iterator[Event]:
         """As `Engine.ask`; leaving the iteration early stops the work."""
-        for reply in self._talk(lambda number: Ask(number, request), cancel, progress):
+        for reply in self._talk(
+            lambda number: Ask(number, request, str(Path.cwd())), cancel, progress
+        ):
             if isinstance(reply, Happened):
                 yield reply.event
 
@@ -103,7 +105,9 @@ class EngineProcess:
     ) -> dict[str, float]:
         """As `Engine.choose`."""
         for reply in self._talk(
-            lambda number: Choose(number, request, tuple(choices)), cancel, progress
+            lambda number: Choose(number, request, tuple(choices), str(Path.cwd())),
+            cancel,
+            progress,
         ):
             if isinstance(reply, Weighed):
                 return reply.probabilities

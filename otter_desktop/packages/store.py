@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ from otter_desktop.manifest import (
 
 ARCHIVE_SUFFIX = ".otterpkg"
 _MANIFEST_LIMIT_BYTES = 1 << 20
+_LEFTOVER_AGE_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ def _described(folder: Path, *, builtin: bool) -> InstalledPackage:
 def _staging(manifest: Manifest) -> Iterator[Path]:
     """Lend a new folder beside the packages; what is left of it at the end is removed."""
     models_dir().mkdir(parents=True, exist_ok=True)
+    _sweep()
     free = shutil.disk_usage(models_dir()).free
     if free < manifest.size_bytes:
         raise PackageError(
@@ -140,6 +143,15 @@ def _staging(manifest: Manifest) -> Iterator[Path]:
         yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Remove what an import or removal left that was killed more than a day ago."""
+    for folder in models_dir().iterdir():
+        if folder.name.startswith((".import-", ".removed-")):
+            with suppress(OSError):
+                if time.time() - folder.stat().st_mtime > _LEFTOVER_AGE_S:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy(source: Path, part: Path, manifest: Manifest) -> None:

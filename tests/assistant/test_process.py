@@ -183,6 +183,14 @@ def test_nothing_but_messages_can_reach_the_engines_standard_output(assistant: A
     assert out.name == "engine.log"
 
 
+def test_relative_names_mean_what_they_mean_in_the_program(
+    assistant: Assistant, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos[0].parent)
+    found = assistant.answer("What?", [Photo(photos[0].name)], options=SHORT)
+    assert found.frames[0].file == Path(photos[0].name)
+
+
 def test_a_bug_in_the_engine_keeps_its_traceback(assistant: Assistant) -> None:
     with pytest.raises(EngineBugError, match="AttributeError") as caught:
         assistant.answer("What?", ["no medium"])  # type: ignore[list-item]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -123,6 +124,17 @@ def test_a_removed_package_is_gone(source: Path) -> None:
     assert imported() == leftovers() == []
     with pytest.raises(PackageError, match="No model named 'tiny'"):
         remove_package("tiny")
+
+
+def test_what_a_killed_import_left_goes_with_the_next_one_but_a_running_one_stays(
+    source: Path,
+) -> None:
+    old, new = models_dir() / ".import-1-old", models_dir() / ".import-2-new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    import_package(source)
+    assert leftovers() == [new.name]
 
 
 @pytest.mark.parametrize("name", ["../x", BUILTIN_NAME, "", "."])
