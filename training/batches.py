@@ -46,7 +46,9 @@ def collate(sequences: list[TrainingSequence], pools: Pools, pad_id: int) -> Bat
         for place, media in enumerate(sequence.media):
             latents[row, place] = pools.latents[media.pool][media.number].float()
         presence += [(row, position, int(shown)) for position, shown in sequence.presence]
-    return Batch(ids, labels, latents, torch.tensor(presence, dtype=torch.long).reshape(-1, 3), sequences)
+    return Batch(
+        ids, labels, latents, torch.tensor(presence, dtype=torch.long).reshape(-1, 3), sequences
+    )
 
 
 def drawn(draw: Draw, rng: random.Random) -> TrainingSequence:
