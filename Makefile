@@ -36,8 +36,10 @@ format: setup
 	@$(VENV)/bin/ruff check --quiet --fix .
 	@$(VENV)/bin/ruff format --quiet .
 
-bench: setup
+bench:
+	@scripts/setup.sh engine
 	@$(VENV)/bin/otter bench
+	@$(VENV)/bin/otter bench --against llama.cpp
 
 wheel: setup
 	@rm -rf build
