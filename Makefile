@@ -29,7 +29,7 @@ lint: setup
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/ruff format --quiet --check .
 	@$(VENV)/bin/mypy --no-error-summary
-	@$(VENV)/bin/lint-imports --no-color >.import-linter.log 2>&1 || { cat .import-linter.log; exit 1; }
+	@$(VENV)/bin/lint-imports --no-logo >.import-linter.log 2>&1 || { cat .import-linter.log; exit 1; }
 	@echo "lint: ok"
 
 format: setup
