@@ -10,13 +10,13 @@ cd "$(dirname "$0")/.."
 scope=${1:-engine}
 case $scope in engine | all) ;; *) echo "usage: scripts/setup.sh engine|all" >&2; exit 2 ;; esac
 
-python=${PYTHON:-python3}
 venv=${VENV:-.venv}
 stamps=$venv/.otter-stamps
-wheels=${XDG_CACHE_HOME:-$HOME/.cache}/otter-desktop/wheels
 llama=$(sed -n 's/^ *"\(llama-cpp-python==[^"]*\)".*/\1/p' pyproject.toml | head -n 1)
 torch=$(sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml | head -n 1)
 llama_key=$(printf '%s %s %s' "$llama" "$(uname -m)" "${CMAKE_ARGS:-}" | sha256sum | cut -c1-16)
+# A build with options of its own (a GPU's, say) has the same file name: it gets another folder.
+wheels=${XDG_CACHE_HOME:-$HOME/.cache}/otter-desktop/wheels${CMAKE_ARGS:+/$llama_key}
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 digest() { cat "$@" | sha256sum | cut -d' ' -f1; }
@@ -37,11 +37,19 @@ system_packages() {
     fi
 }
 
+find_python() {
+    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            python=$candidate
+            return 0
+        fi
+    done
+    say "Python 3.11 or newer is needed; name one with PYTHON=…"
+    exit 1
+}
+
 make_venv() {
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-        say "Python 3.11 or newer is needed ($("$python" --version 2>&1) found); set PYTHON=…"
-        exit 1
-    }
+    find_python
     missing=
     "$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
     "$python" -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null ||
@@ -53,35 +61,32 @@ make_venv() {
 }
 
 # The decoder's native libraries: there is no binary wheel, so it is built once per user.
+have_llama_wheel() {
+    for wheel in "$wheels"/llama_cpp_python-"${llama#*==}"-*.whl; do [ -f "$wheel" ] && return 0; done
+    return 1
+}
 build_llama() {
-    if [ -f "$wheels/.built-$llama_key" ] || { [ -z "${CMAKE_ARGS:-}" ] && have_llama_wheel; }; then
-        return 0
-    fi
+    ! have_llama_wheel || return 0
     command -v c++ >/dev/null || command -v g++ >/dev/null || system_packages g++
     say "building $llama (once; about 10 minutes on two cores)"
     mkdir -p "$wheels"
     partial=$(mktemp -d "$wheels/.partial-XXXXXX")
+    trap 'rm -rf "$partial"' EXIT
     # pip's isolated build brings its own cmake and ninja where the system has none.
     "$venv/bin/pip" wheel -q --no-deps --no-binary llama-cpp-python -w "$partial" "$llama" >&2 || {
-        rm -rf "$partial"
         say "building $llama failed: see the compiler's words above"
         exit 1
     }
     mv -f "$partial"/*.whl "$wheels/"
-    rmdir "$partial"
-    : >"$wheels/.built-$llama_key"
-}
-have_llama_wheel() {
-    for wheel in "$wheels"/llama_cpp_python-"${llama#*==}"-*.whl; do [ -f "$wheel" ] && return 0; done
-    return 1
 }
 
 install_lock() {
     build_llama
     say "installing locks/$scope.lock"
     "$venv/bin/pip" install -q --require-hashes --no-deps -r "locks/$scope.lock" >&2
-    "$venv/bin/pip" install -q --no-deps --find-links "$wheels" --only-binary llama-cpp-python \
-        "$llama" >&2
+    # By force: a build with other options has the same version.
+    "$venv/bin/pip" install -q --no-deps --force-reinstall --only-binary llama-cpp-python \
+        --no-index --find-links "$wheels" "$llama" >&2
     # torch has another hash for each index it may come from; its own needs are in the lock.
     [ "$scope" = engine ] || "$venv/bin/pip" install -q "$torch" >&2
 }
