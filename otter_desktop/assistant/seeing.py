@@ -15,10 +15,16 @@ from numpy.typing import NDArray
 from otter_desktop.assistant.events import Progress, SeenFrame, Stage
 from otter_desktop.assistant.request import Clip, Media, Photo
 from otter_desktop.cancel import CancelToken
-from otter_desktop.errors import FrameLimitError, MediaError
-from otter_desktop.hashing import sha256_file
+from otter_desktop.errors import FrameLimitError
 from otter_desktop.manifest import Manifest
-from otter_desktop.media import Frame, Preprocessing, iter_clip, load_photo, to_pixels
+from otter_desktop.media import (
+    Frame,
+    Preprocessing,
+    content_hash,
+    iter_clip,
+    load_photo,
+    to_pixels,
+)
 from otter_desktop.vision import LatentCache, VisionModel, latent_key
 
 Latents = NDArray[np.float32]
@@ -72,7 +78,7 @@ class Eyes:
             cancel.check()
         started = time.perf_counter()
         progress(Progress(Stage.MEDIA, item.parts[0].path))
-        key = self._key(item)
+        key = self._key(item, cancel)
         seen = self._recall(key, item)
         if seen is None:
             frames: list[SeenFrame] = []
@@ -104,8 +110,8 @@ class Eyes:
             return part.frames if part.frames is not None else self._manifest.default_frames
         return len(item.parts)
 
-    def _key(self, item: Item) -> str:
-        hashes = [self._content_hash(part.path) for part in item.parts]
+    def _key(self, item: Item, cancel: CancelToken | None) -> str:
+        hashes = [self._content_hash(part.path, cancel) for part in item.parts]
         first = item.parts[0]
         clip = first if isinstance(first, Clip) else None
         kind = "clip" if clip else "photo"
@@ -118,19 +124,16 @@ class Eyes:
             vision_hash=self._manifest.vision_hash,
         )
 
-    def _content_hash(self, path: Path) -> str:
+    def _content_hash(self, path: Path, cancel: CancelToken | None) -> str:
+        """Return the hash of a file's content, computed once per state of the file."""
         try:
             status = path.stat()
-            stamp = (path.resolve(), status.st_size, status.st_mtime_ns)
-            if stamp not in self._hashes:
-                self._hashes[stamp] = sha256_file(path)
-            return self._hashes[stamp]
-        except FileNotFoundError:
-            raise MediaError(f"{path} does not exist: check the name.") from None
-        except IsADirectoryError:
-            raise MediaError(f"{path} is a folder: give a file, or an album.") from None
-        except OSError as error:
-            raise MediaError(f"{path} cannot be read: {error.strerror}.") from error
+        except (OSError, ValueError):
+            return content_hash(path)  # which says in words what is wrong
+        stamp = (path.resolve(), status.st_size, status.st_mtime_ns)
+        if stamp not in self._hashes:
+            self._hashes[stamp] = content_hash(path, cancel)
+        return self._hashes[stamp]
 
     def _remember(self, key: str, seen: Seen) -> None:
         self._memory[key] = seen

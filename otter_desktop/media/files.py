@@ -1,11 +1,13 @@
-"""First looks at a file: does it exist, can it be read, is there anything in it."""
+"""First looks at a file: does it exist, can it be read, is there anything in it, is it the same."""
 
 from __future__ import annotations
 
 import stat
 from pathlib import Path
 
+from otter_desktop.cancel import CancelToken
 from otter_desktop.errors import MediaError
+from otter_desktop.hashing import sha256_file
 
 HEADER_BYTES = 64
 
@@ -31,16 +33,32 @@ def read_header(path: Path) -> bytes:
             raise MediaError(f"{name} is not an ordinary file; give a photo or a clip.")
         with path.open("rb") as file:
             header = file.read(HEADER_BYTES)
-    except FileNotFoundError:
-        raise MediaError(f"{name} does not exist; check the path.") from None
-    except PermissionError:
-        raise MediaError(f"{name} may not be read; change its permissions or copy it.") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise MediaError(f"{name} cannot be opened ({reason}); check the path.") from None
+        raise _unreadable(name, error) from None
     if not header:
         raise MediaError(f"{name} is empty (0 bytes); copy it again from where it came.")
     return header
+
+
+def content_hash(path: Path, cancel: CancelToken | None = None) -> str:
+    """Return the SHA-256 of a photo or clip.
+
+    Raises `MediaError` as `read_header` does, `Cancelled` where the token says so.
+    """
+    read_header(path)
+    try:
+        return sha256_file(path, cancel)
+    except OSError as error:
+        raise _unreadable(shown(path), error) from None
+
+
+def _unreadable(name: str, error: OSError | ValueError) -> MediaError:
+    if isinstance(error, FileNotFoundError):
+        return MediaError(f"{name} does not exist; check the path.")
+    if isinstance(error, PermissionError):
+        return MediaError(f"{name} may not be read; change its permissions or copy it.")
+    reason = getattr(error, "strerror", None) or str(error)
+    return MediaError(f"{name} cannot be opened ({reason}); check the path.")
 
 
 def mp4_ends_early(path: Path) -> bool:

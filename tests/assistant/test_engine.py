@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +186,19 @@ def test_a_bad_file_alone_or_only_bad_files_are_an_error(engine: Engine, bad_pho
         ask(engine, "What?", Photo(bad_photo), Photo(bad_photo))
     with pytest.raises(MediaError, match=r"gone\.png does not exist"):
         ask(engine, "What?", Photo("gone.png"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_ordinary_file_is_refused_instead_of_waited_for(
+    engine: Engine, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    for path in (Path(os.devnull), pipe):
+        with pytest.raises(MediaError, match="not an ordinary file"):
+            ask(engine, "What?", Photo(path))
+        with pytest.raises(MediaError, match="not an ordinary file"):
+            ask(engine, "What?", Clip(path))
 
 
 def test_a_question_without_media_is_answered(engine: Engine) -> None:
