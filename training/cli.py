@@ -43,9 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     tune = commands.add_parser("tune", help="train the storybook model from scratch")
     tune.add_argument("out", type=Path, help="folder of the run; a stopped run goes on")
-    tune.add_argument("--photo-minutes", type=float, default=22.0, help="seeing photos")
-    tune.add_argument("--clip-minutes", type=float, default=12.0, help="seeing clips")
-    tune.add_argument("--language-steps", type=int, default=4000, help="answering")
+    tune.add_argument("--photo-steps", type=int, default=2400, help="seeing photos, 64 a step")
+    tune.add_argument("--clip-steps", type=int, default=3700, help="seeing clips, 32 a step")
+    tune.add_argument("--language-steps", type=int, default=3500, help="answering, 115 a step")
     tune.add_argument("--threads", type=int, default=2)
     tune.set_defaults(run=_tune)
 
@@ -81,8 +81,8 @@ def _tune(options: argparse.Namespace) -> int:
 
     make_storybook(
         options.out,
-        photo_minutes=options.photo_minutes,
-        clip_minutes=options.clip_minutes,
+        photo_steps=options.photo_steps,
+        clip_steps=options.clip_steps,
         language_steps=options.language_steps,
         threads=options.threads,
     )

@@ -41,6 +41,15 @@ def make_tokenizer() -> Tokenizer:
     return train_tokenizer(text_sample(rng, scenes), _VOCABULARY)
 
 
+def _tokenizer_of(folder: Path) -> Tokenizer:
+    """The run's tokenizer, made once: a resumed run must not meet other ids."""
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        make_tokenizer().save(str(path))
+    tokenizer: Tokenizer = Tokenizer.from_file(str(path))
+    return tokenizer
+
+
 def model_with_perception(tokenizer: Tokenizer, perception: Path) -> OtterModel:
     """A fresh language model behind the vision encoder and resampler of a perception run."""
     torch.manual_seed(2)
@@ -65,10 +74,10 @@ def pools_for(model: OtterModel, folder: Path, *, photos: int, clips: int, pairs
 
 
 def tune_storybook(
-    folder: Path, recipe: Recipe, *, photos: int = 60000, clips: int = 10000, pairs: int = 6000
+    folder: Path, recipe: Recipe, *, photos: int = 50000, clips: int = 6000, pairs: int = 5000
 ) -> None:
     """Tune on drawn scenes and write the checkpoint `folder/checkpoint`."""
-    tokenizer = make_tokenizer()
+    tokenizer = _tokenizer_of(folder)
     model = model_with_perception(tokenizer, folder / "perception.pt")
     log.info("drawing and encoding scenes")
     pools = pools_for(model, folder, photos=photos, clips=clips, pairs=pairs)
@@ -82,8 +91,8 @@ def tune_storybook(
 def make_storybook(
     folder: Path,
     *,
-    photo_minutes: float,
-    clip_minutes: float,
+    photo_steps: int,
+    clip_steps: int,
     language_steps: int,
     threads: int,
 ) -> None:
@@ -91,10 +100,10 @@ def make_storybook(
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     teacher = Teacher(folder)
-    if not teacher.finished("photos"):
-        teach_photos(teacher, photo_minutes)
-    if not teacher.finished("clips"):
-        teach_clips(teacher, clip_minutes)
+    if "photos" not in teacher.finished:
+        teach_photos(teacher, photo_steps)
+    if "clips" not in teacher.finished:
+        teach_clips(teacher, clip_steps)
     tune_storybook(folder, Recipe(steps=language_steps))
 
 

@@ -1,17 +1,12 @@
-"""Train vision encoder and resampler on scenes drawn on the fly, in two timed phases.
+"""Train vision encoder and resampler on scenes: photos drawn on the fly, then a pool of clips.
 
-    python -m training.teach_perception photos --minutes 25 --out runs/see
-    python -m training.teach_perception clips --minutes 15 --out runs/see
-
-`photos` trains both on single pictures; `clips` freezes the encoder, keeps the features of a
-pool of clips and photos, and trains the resampler on them. A stopped run goes on from its
-checkpoint (`runs/see/perception.pt`).
+`teach_photos` trains both on single pictures; `teach_clips` freezes the encoder, keeps the features
+of a pool of clips and photos, and trains the resampler on them. A stopped run goes on from its
+checkpoint, `perception.pt` in the run's folder.
 """
 
 from __future__ import annotations
 
-import argparse
-import itertools
 import json
 import logging
 import random
@@ -38,12 +33,16 @@ from training.perception import (
 from training.pools import training_photo
 from training.scenes.render import render
 from training.scenes.world import Scene, Split, random_clip, random_pair
+from training.schedule import adamw, minimise, set_rate
 from training.transforms import CLIP_TIMES, normalise, reversed_clip
 
 log = logging.getLogger("perception")
 
 _PHOTO_BATCH = 64
 _CLIP_BATCH = 32
+_WARM_UP_STEPS = 200
+_WEIGHT_DECAY = 0.03
+_SAVE_EVERY_S = 180
 
 
 class Photos(IterableDataset[dict[str, Any]]):
@@ -72,29 +71,55 @@ class Teacher:
         self.model = OtterModel(self.config)
         self.heads = PerceptionHeads(self.config.vision.width)
         anchor(self.model)
-        self.done: dict[str, Any] = {"photos": 0, "clips": 0}
-        if (folder / "perception.pt").exists():
-            state = torch.load(folder / "perception.pt", weights_only=True)
+        self.phase, self.step = "photos", 0
+        self.finished: list[str] = []
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._optimizer_state: dict[str, Any] | None = None
+        self._saved = time.monotonic()
+        if self._checkpoint.exists():
+            state = torch.load(self._checkpoint, weights_only=True)
             self.model.load_state_dict(state["model"])
             self.heads.load_state_dict(state["heads"])
-            self.done = state["done"]
+            self.phase, self.step, self.finished = state["phase"], state["step"], state["finished"]
+            self._optimizer_state = state["optimizer"]
 
-    def finished(self, phase: str) -> bool:
-        """Whether a phase has run to its end."""
-        return phase in self.done.get("finished", ())
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "perception.pt"
+
+    def begin(self, phase: str, modules: list[nn.Module], rate: float) -> torch.optim.Optimizer:
+        """Return the phase's optimizer, as it was where a stopped run of this phase goes on."""
+        optimizer = adamw([p for m in modules for p in m.parameters()], rate, _WEIGHT_DECAY)
+        if self.phase == phase and self._optimizer_state is not None:
+            optimizer.load_state_dict(self._optimizer_state)
+        else:
+            self.phase, self.step = phase, 0
+        self._optimizer = optimizer
+        return optimizer
+
+    def stepped(self) -> None:
+        """Count a step; write the checkpoint every few minutes."""
+        self.step += 1
+        if time.monotonic() - self._saved > _SAVE_EVERY_S:
+            self.save()
 
     def finish(self, phase: str) -> None:
         """Mark a phase as run to its end."""
-        self.done["finished"] = [*self.done.get("finished", ()), phase]
+        self.finished.append(phase)
+        self._optimizer = self._optimizer_state = None
         self.save()
 
     def save(self) -> None:
         """Write the checkpoint; a kill in the middle leaves the old one."""
         state = {
-            "model": self.model.state_dict(), "heads": self.heads.state_dict(), "done": self.done
+            "model": self.model.state_dict(), "heads": self.heads.state_dict(),
+            "optimizer": self._optimizer.state_dict() if self._optimizer else None,
+            "phase": self.phase, "step": self.step, "finished": self.finished,
         }  # fmt: skip
-        torch.save(state, self.folder / "perception.tmp")
-        (self.folder / "perception.tmp").replace(self.folder / "perception.pt")
+        temporary = self._checkpoint.with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.replace(self._checkpoint)
+        self._saved = time.monotonic()
 
 
 def anchor(model: OtterModel) -> None:
@@ -114,73 +139,32 @@ def anchor(model: OtterModel) -> None:
         embedding.weight[1:].copy_(0.3 * code)
 
 
-def timed_steps(minutes: float) -> Iterator[tuple[int, float]]:
-    """Step numbers and the share of the time gone (0 to 1), until the time is over."""
-    begin = time.monotonic()
-    for step in itertools.count():
-        gone = (time.monotonic() - begin) / (60 * minutes)
-        if gone >= 1:
-            return
-        yield step, gone
-
-
-def set_rate(optimizer: torch.optim.Optimizer, peak: float, step: int, gone: float) -> None:
-    """Linear warm-up over 200 steps, then cosine down to 2% as the time runs out."""
-    rate = peak * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * gone)))
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-def optimizer_for(modules: list[nn.Module], rate: float) -> torch.optim.Optimizer:
-    """AdamW; weight decay on matrices only."""
-    parameters = [p for module in modules for p in module.parameters()]
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.03},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=rate,
-        betas=(0.9, 0.98),
-    )
-
-
-def step_with(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One clipped step."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimizer.step()
-
-
-def teach_photos(teacher: Teacher, minutes: float, rate: float = 1.5e-3) -> None:
-    """Train vision encoder and resampler on photos."""
+def teach_photos(teacher: Teacher, steps: int, rate: float = 1.5e-3) -> None:
+    """Train vision encoder and resampler on photos, up to `steps` steps over all runs."""
     model, heads = teacher.model, teacher.heads
     side = teacher.config.vision.image_size
-    optimizer = optimizer_for([model.vision_encoder, model.perceiver, heads], rate)
-    data = Photos(side, 17 + teacher.done["photos"], Split.TRAIN)
+    optimizer = teacher.begin("photos", [model.vision_encoder, model.perceiver, heads], rate)
+    # Another seed after each stop: what was drawn before is not drawn again.
+    data = Photos(side, 17 + teacher.step, Split.TRAIN)
     batches = iter(DataLoader(data, _PHOTO_BATCH, num_workers=1, prefetch_factor=4))
     held_out = Photos(side, 5, Split.HELD_OUT)
     test = next(iter(DataLoader(held_out, 256)))
-    for step, gone in timed_steps(minutes):
+    for step in range(teacher.step, steps):
         batch = next(batches)
-        set_rate(optimizer, rate, step, gone)
+        set_rate(optimizer, rate, step, steps, _WARM_UP_STEPS)
         with torch.autocast("cpu", torch.bfloat16):
             features = model.encode_vision(normalise(batch.pop("pixels")))
             latents = model.resample(features[:, None, None])[:, 0]
             loss = photo_patch_loss(heads, features, batch) + latent_loss(heads, latents, batch)
-        step_with(optimizer, loss)
-        teacher.done["photos"] += _PHOTO_BATCH
-        if step % 200 == 0:
-            report_photos(teacher, test, step, float(loss.detach()))
-        if step % 1000 == 999:
-            teacher.save()
-    report_photos(teacher, test, -1, float(loss.detach()))
+        minimise(optimizer, loss)
+        teacher.stepped()
+        if step % 200 == 0 or step == steps - 1:
+            report_photos(teacher, test, float(loss.detach()))
     teacher.finish("photos")
 
 
 @torch.no_grad()
-def report_photos(teacher: Teacher, test: dict[str, Tensor], step: int, loss: float) -> None:
+def report_photos(teacher: Teacher, test: dict[str, Tensor], loss: float) -> None:
     """Log what patches and latents say of held-out photos."""
     heads = teacher.heads
     with torch.autocast("cpu", torch.bfloat16):
@@ -188,13 +172,13 @@ def report_photos(teacher: Teacher, test: dict[str, Tensor], step: int, loss: fl
         latents = teacher.model.resample(features[:, None, None])[:, 0]
         patches = cell_accuracy(heads.patch(features), test, "first")
         cells = cell_accuracy(heads.first(latents), test, "first")
-    log_line(teacher, step=step, loss=loss, patches=patches, latents=cells)
+    log_line(teacher, loss=loss, patches=patches, latents=cells)
 
 
 def log_line(teacher: Teacher, **values: Any) -> None:
     """One JSON line into the log and the run's own file."""
     rounded = json.loads(json.dumps(values), parse_float=lambda x: round(float(x), 4))
-    line = json.dumps({"seen": teacher.done, **rounded})
+    line = json.dumps({"phase": teacher.phase, "step": teacher.step, **rounded})
     log.info(line)
     with (teacher.folder / "perception.jsonl").open("a") as file:
         file.write(line + "\n")
@@ -255,36 +239,31 @@ def clip_scenes(rng: random.Random, number: int, split: Split) -> list[Scene]:
     return [training_photo(rng, split) if rng.random() < 0.15 else scene for scene in scenes]
 
 
-def teach_clips(
-    teacher: Teacher, minutes: float, pool_size: int = 8000, rate: float = 1e-3
-) -> None:
+def teach_clips(teacher: Teacher, steps: int, pool_size: int = 6000, rate: float = 1e-3) -> None:
     """Train the resampler (and read-outs) on the features of a pool of clips."""
     model, heads = teacher.model, teacher.heads
-    rng = random.Random(29)
-    pool = ClipPool(teacher, clip_scenes(rng, pool_size, Split.TRAIN))
+    pool = ClipPool(teacher, clip_scenes(random.Random(29), pool_size, Split.TRAIN))
     log.info("pool of %d clips encoded", pool_size)
     test = [ClipPool(teacher, clip_scenes(random.Random(31), 320, Split.HELD_OUT)).batch(
         random.Random(seed), 128) for seed in (1, 2, 3, 4)]  # fmt: skip
-    optimizer = optimizer_for([model.perceiver, heads], rate)
-    for step, gone in timed_steps(minutes):
+    optimizer = teacher.begin("clips", [model.perceiver, heads], rate)
+    rng = random.Random(29 + teacher.step)
+    for step in range(teacher.step, steps):
         features, targets = pool.batch(rng, _CLIP_BATCH)
-        set_rate(optimizer, rate, step, gone)
+        set_rate(optimizer, rate, step, steps, _WARM_UP_STEPS)
         with torch.autocast("cpu", torch.bfloat16):
             latents = model.resample(features[:, None])[:, 0]
             loss = latent_loss(heads, latents, targets)
-        step_with(optimizer, loss)
-        teacher.done["clips"] += _CLIP_BATCH
-        if step % 300 == 0:
-            report_clips(teacher, test, step, float(loss.detach()))
-        if step % 1000 == 999:
-            teacher.save()
-    report_clips(teacher, test, -1, float(loss.detach()))
+        minimise(optimizer, loss)
+        teacher.stepped()
+        if step % 300 == 0 or step == steps - 1:
+            report_clips(teacher, test, float(loss.detach()))
     teacher.finish("clips")
 
 
 @torch.no_grad()
 def report_clips(
-    teacher: Teacher, test: list[tuple[Tensor, dict[str, Tensor]]], step: int, loss: float
+    teacher: Teacher, test: list[tuple[Tensor, dict[str, Tensor]]], loss: float
 ) -> None:
     """Log what latents of held-out clips say, for each frame count in the test batches."""
     for features, targets in test:
@@ -294,31 +273,6 @@ def report_clips(
             last = cell_accuracy(teacher.heads.last(latents), targets, "last")
             events = event_accuracy(teacher.heads, latents, targets)
         log_line(
-            teacher, step=step, loss=loss, frames=features.shape[1],
+            teacher, loss=loss, frames=features.shape[1],
             first=first["kind"], last=last["kind"], **events,
         )  # fmt: skip
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Parse the command line and run one phase."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("phase", choices=("photos", "clips"))
-    parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--pool", type=int, default=8000, help="clips kept as features")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rate", type=float)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(options.threads)
-    torch.set_flush_denormal(True)
-    teacher = Teacher(options.out)
-    if options.phase == "photos":
-        teach_photos(teacher, options.minutes, options.rate or 1.5e-3)
-    else:
-        teach_clips(teacher, options.minutes, options.pool, options.rate or 1e-3)
-    teacher.save()
-
-
-if __name__ == "__main__":
-    main()

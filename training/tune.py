@@ -26,6 +26,7 @@ from otter_desktop.text.tokenizer import Tokenizer
 from training.batches import EVALUATED, Batch, Mixture, collate, drawn
 from training.pools import Pools
 from training.scenes.world import Split
+from training.schedule import adamw, clipped_step, set_rate
 from training.sequences import SequenceMaker
 
 log = logging.getLogger("tune")
@@ -42,7 +43,6 @@ class Recipe:
     rate: float = 1.5e-3
     warm_up_steps: int = 300
     weight_decay: float = 0.02
-    betas: tuple[float, float] = (0.9, 0.98)
     evaluate_every: int = 500
     seed: int = 3
     mixture: Mixture = field(default_factory=Mixture)
@@ -66,15 +66,7 @@ class Tuner:
         self.step, self.elapsed_s, self.loss = 0, 0.0, math.nan
         learning = [p for p in model.parameters() if p.requires_grad]
         learning += list(self.presence.parameters())
-        self._learning = learning
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in learning if p.ndim > 1],
-                 "weight_decay": recipe.weight_decay},
-                {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
-            ],
-            lr=recipe.rate, betas=recipe.betas,
-        )  # fmt: skip
+        self.optimizer = adamw(learning, recipe.rate, recipe.weight_decay)
         self._resume()
 
     @property
@@ -118,7 +110,13 @@ class Tuner:
         saved = began = time.monotonic()
         before_s = self.elapsed_s
         while self.step < (until or self.recipe.steps):
-            self._set_rate()
+            set_rate(
+                self.optimizer,
+                self.recipe.rate,
+                self.step,
+                self.recipe.steps,
+                self.recipe.warm_up_steps,
+            )
             batches = self.recipe.mixture.batches(maker, pools, self.rng, self.pad_id)
             self.loss = self._train_on(batches)
             self.step += 1
@@ -134,13 +132,6 @@ class Tuner:
         if until is None:
             self._log(held_out=self.evaluate(held_out, questions=final_questions))
 
-    def _set_rate(self) -> None:
-        gone = self.step / self.recipe.steps
-        warm = min(1.0, (self.step + 1) / self.recipe.warm_up_steps)
-        rate = self.recipe.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * gone)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-
     def _train_on(self, batches: list[Batch]) -> float:
         """One optimizer step over several batches; every answer token counts the same."""
         scored = sum(int((batch.labels >= 0).sum()) for batch in batches)
@@ -150,8 +141,7 @@ class Tuner:
             answers, presence = self._losses(batch)
             (answers / scored + _PRESENCE_WEIGHT * presence).backward()
             total += float(answers.detach()) / scored
-        nn.utils.clip_grad_norm_(self._learning, 1.0)
-        self.optimizer.step()
+        clipped_step(self.optimizer)
         return total
 
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -29,6 +29,7 @@ class Task(enum.Enum):
     DIFFERENCE = "difference"
     FORM_BY_EXAMPLE = "form_by_example"
     NAME_BY_EXAMPLE = "name_by_example"
+    LISTING = "listing"
 
 
 PHRASES: Final[dict[Task, tuple[str, ...]]] = {
