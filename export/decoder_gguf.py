@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -16,129 +15,12 @@ from export.quantize import quantize, tensor_type
 from otter_desktop.decoder import keys
 from otter_desktop.decoder.gguf import GgufWriter
 from otter_desktop.decoder.hparams import KEY_OF_FIELD, Hparams
-from otter_desktop.decoder.tensor_names import LAYERS_PREFIX, TensorSpec, expected_tensors
+from otter_desktop.decoder.tensor_names import TensorSpec, expected_tensors
 from otter_desktop.errors import CheckpointError
 
 # Parts of a checkpoint that are not the decoder's, and buffers that hold no weights.
 _OTHER_PARTS = ("vision_encoder.", "perceiver.")
 _BUFFERS = re.compile(r"(position_ids|rotary_emb\.inv_freq|(masked_)?bias)$")
-_FAMILY_OF_CLASS = {
-    "MPTForCausalLM": "mpt",
-    "MosaicGPT": "mosaicgpt",
-    "LlamaForCausalLM": "llama",
-    "LLaMAForCausalLM": "llama",
-}
-
-
-def family_of(text_config: Mapping[str, Any]) -> str:
-    """Return the family that a `text_config` names; raises `CheckpointError`.
-
-    Source: FORMATS.md section 3 (architectures, then "llama" in the name, then model_type).
-    """
-    if "llama" in str(text_config.get("_name_or_path") or "").lower():
-        return "llama"
-    named = (text_config.get("architectures") or [None])[0]
-    if named in _FAMILY_OF_CLASS:
-        return _FAMILY_OF_CLASS[named]
-    by_type = {"mpt": "mpt", "mosaic_gpt": "mosaicgpt", "llama": "llama"}
-    model_type = str(text_config.get("model_type"))
-    if named is None and model_type in by_type:
-        return by_type[model_type]
-    raise CheckpointError(f"The language model {named or model_type!r} is not supported.")
-
-
-def decoder_hparams(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Hparams:
-    """Return the decoder's sizes from a published config.json and the shapes of its tensors.
-
-    `shapes` maps published state-dict names to shapes; sizes that config.json lacks (gated
-    blocks, latents, vocabulary rows) come from there. Raises `CheckpointError`.
-    """
-    text = config.get("text_config") or {}
-    family = family_of(text)
-    try:
-        own = _llama_sizes(text) if family == "llama" else _mpt_sizes(text, family)
-        sizes = {**own, **_sizes_from_shapes(config, family, shapes)}
-        # The top level decides, not text_config; absent means tied (FORMATS.md section 2).
-        hparams = Hparams(
-            family=family, tied_output=bool(config.get("tie_word_embeddings", True)), **sizes
-        )
-        hparams.check()
-    except (KeyError, IndexError) as error:
-        raise CheckpointError(f"The checkpoint does not say {error}.") from error
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"The checkpoint's sizes make no sense: {error}.") from error
-    return hparams
-
-
-def _mpt_sizes(text: Mapping[str, Any], family: str) -> dict[str, Any]:
-    nested: Mapping[str, Any] = text.get("attn_config") or {}
-
-    def attention(name: str, default: Any) -> Any:
-        """MPT nests what MosaicGPT keeps flat, there with or without the prefix `attn_`."""
-        for source, key in ((nested, name), (text, name), (text, f"attn_{name}")):
-            if source.get(key) is not None:
-                return source[key]
-        return default
-
-    if not attention("alibi", False):
-        raise ValueError("a model without ALiBi has learned positions, which are not supported")
-    if attention("softmax_scale", None) is not None or text.get("logit_scale") is not None:
-        raise ValueError("softmax_scale and logit_scale are not supported")
-    width = int(text["d_model"])
-    ratio = text.get("expansion_ratio", text.get("mlp_ratio", 4))
-    heads = int(text["n_heads"])
-    return {
-        "context_length": int(text["max_seq_len"]),
-        "embedding_length": width,
-        "block_count": int(text["n_layers"]),
-        "feed_forward_length": int(width * ratio),
-        "head_count": heads,
-        "head_count_kv": heads,
-        "norm_epsilon": 1e-5,  # torch.nn.LayerNorm's default, which MPT does not change
-        "max_alibi_bias": float(attention("alibi_bias_max", 8)),
-        "clamp_kqv": float(attention("clip_qkv", 0.0)),
-        "qk_norm": bool(attention("qk_ln", family == "mosaicgpt")),
-    }
-
-
-def _llama_sizes(text: Mapping[str, Any]) -> dict[str, Any]:
-    if text.get("rope_scaling"):
-        raise ValueError("rope_scaling is not supported")
-    if text.get("attention_bias") or text.get("mlp_bias"):
-        raise ValueError("biases in attention are not supported")
-    heads = int(text["num_attention_heads"])
-    return {
-        "context_length": int(text.get("max_position_embeddings", 2048)),
-        "embedding_length": int(text["hidden_size"]),
-        "block_count": int(text["num_hidden_layers"]),
-        "feed_forward_length": int(text["intermediate_size"]),
-        "head_count": heads,
-        "head_count_kv": int(text.get("num_key_value_heads") or heads),
-        "norm_epsilon": float(text.get("rms_norm_eps", 1e-6)),
-        "rope_freq_base": float(text.get("rope_theta", 10000.0)),
-    }
-
-
-def _sizes_from_shapes(
-    config: Mapping[str, Any], family: str, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Any]:
-    table = "model.embed_tokens" if family == "llama" else "transformer.wte"
-    sizes: dict[str, Any] = {"vocab_size": int(shapes[f"lang_encoder.{table}.weight"][0])}
-    every = int(config.get("cross_attn_every_n_layers") or 0)
-    if not every:
-        return sizes
-    head_length = 64  # of the original's gated blocks, whatever the language model
-    block = LAYERS_PREFIX[family].format(n=every - 1) + "gated_cross_attn_layer."
-    inner, _ = shapes[block + "attn.to_q.weight"]
-    sizes |= {
-        "cross_attention_every": every,
-        "cross_head_count": inner // head_length,
-        "cross_key_length": head_length,
-        "cross_feed_forward_length": shapes[block + "feed_forward.1.weight"][0],
-        "latents_width": shapes[block + "attn.to_kv.weight"][1],
-        "latents_count": shapes["perceiver.latents"][0],
-    }
-    return sizes
 
 
 def write_decoder(
@@ -231,11 +113,3 @@ def _some(specs: Iterable[TensorSpec]) -> str:
     missing = [spec.published for spec in specs]
     shown = ", ".join(missing[:3])
     return shown if len(missing) <= 3 else f"{shown} and {len(missing) - 3} more"
-
-
-def decoder_size_bytes(hparams: Hparams, scheme: str) -> int:
-    """Return how many bytes the weights take under a scheme, without writing them."""
-    return sum(
-        math.prod(spec.shape[:-1]) * tensor_type(spec, scheme, hparams).row_bytes(spec.shape[-1])
-        for spec in expected_tensors(hparams).values()
-    )

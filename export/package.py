@@ -143,7 +143,7 @@ def decoder_sizes(config: OtterConfig) -> Hparams:
     if scale is not None and abs(scale * language.head_dim**0.5 - 1) > 1e-6:
         raise CheckpointError(f"softmax_scale {scale} is not supported by the decoder.")
     llama = language.family == "llama"
-    return Hparams(
+    sizes = Hparams(
         family=language.family,
         vocab_size=language.vocab_size,
         context_length=language.max_length,
@@ -157,6 +157,7 @@ def decoder_sizes(config: OtterConfig) -> Hparams:
         clamp_kqv=language.clip_qkv or 0.0,
         qk_norm=language.qk_ln,
         rope_freq_base=language.rope_theta if llama else 0.0,
+        # MPT and MosaicGPT know no other output than the embedding table.
         tied_output=config.tie_word_embeddings or not llama,
         cross_attention_every=config.cross_attention_every,
         cross_head_count=config.xattn_inner // HEAD_DIM,
@@ -165,6 +166,11 @@ def decoder_sizes(config: OtterConfig) -> Hparams:
         latents_width=config.vision.width,
         latents_count=config.n_latents,
     )
+    try:
+        sizes.check()
+    except ValueError as error:
+        raise CheckpointError(f"The checkpoint's sizes make no sense: {error}.") from None
+    return sizes
 
 
 def package_manifest(checkpoint: Checkpoint, scheme: str) -> Manifest:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.decoder_gguf import decoder_hparams, write_decoder
+from export.decoder_gguf import write_decoder
+from export.model import OtterConfig
+from export.package import decoder_sizes
 from otter_desktop.decoder import Decoder
 
 pytestmark = pytest.mark.golden
@@ -46,7 +48,8 @@ def golden(
     folder = golden_folder / request.param
     tensors = _read(folder / "checkpoint")
     config = json.loads((folder / "checkpoint" / "config.json").read_text(encoding="utf-8"))
-    hparams = decoder_hparams(config, {name: tuple(t.shape) for name, t in tensors.items()})
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    hparams = decoder_sizes(OtterConfig.from_checkpoint(config, shapes))
     path = tmp_path_factory.mktemp("golden") / "decoder.gguf"
     write_decoder(
         path, family=hparams.family, hparams=hparams, tensors=tensors.items(),
