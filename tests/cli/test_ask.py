@@ -156,7 +156,7 @@ def test_a_mistake_without_json_is_one_line_on_standard_error(ask: Run) -> None:
     result = ask("--image", "gone.png", "What?")
     assert (result.code, result.out) == (2, "")
     assert [line for line in result.err.splitlines() if not line.endswith("…")] == [
-        "otter: gone.png does not exist: check the name."
+        "otter: gone.png does not exist; check the path."
     ]
 
 
