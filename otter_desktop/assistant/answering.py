@@ -181,16 +181,18 @@ def _prepare(
     """Look at all media and lay out the prompt."""
     example_items = [_items(example.media, example.compare) for example in request.examples]
     items = _items(request.media, request.compare)
-    count = sum(map(len, example_items)) + len(items)
+    counts = [len(parts) for parts in example_items]
+    count = sum(counts) + len(items)
+    # Before anything is looked at: that can take minutes, for nothing where it does not fit.
+    foreseen, _ = _layout(engine, request, counts, len(items))
+    engine.decoder.check_length(len(engine.tokenizer.encode(foreseen)))
     latents: list[Latents] = []
-    examples: list[Exchange] = []
-    for example, parts in zip(request.examples, example_items, strict=True):
+    for parts in example_items:
         for item in parts:
             seen = engine.eyes.look(item, cancel, progress)
             clock.saw(seen)
             latents.append(seen.latents)
             yield _ready(len(latents), count, seen, example=True)
-        examples.append(Exchange(example.question, len(parts), example.answer))
     own: list[Seen] = []
     failures: list[MediaError] = []
     for item in items:
@@ -208,11 +210,22 @@ def _prepare(
     if failures and not own:
         raise failures[0]
     album = [seen.latents for seen in own]
-    turns, last, repeats = _exchanges(engine, request, len(own))
-    pieces = engine.template.build(last, examples=examples, turns=turns)
+    pieces, repeats = _layout(engine, request, counts, len(own))
     prompt = prompt_of(engine.tokenizer, engine.tokenizer.encode(pieces))
     frames = tuple(frame for seen in own for frame in seen.frames)
     return _Prepared(tuple(pieces), prompt, (*latents, *album * repeats), frames)
+
+
+def _layout(
+    engine: Engine, request: Request, example_counts: Sequence[int], count: int
+) -> tuple[list[Piece], int]:
+    """Return the prompt for so many media items, and how often the request's own stand in it."""
+    examples = [
+        Exchange(example.question, media_count, example.answer)
+        for example, media_count in zip(request.examples, example_counts, strict=True)
+    ]
+    turns, last, repeats = _exchanges(engine, request, count)
+    return engine.template.build(last, examples=examples, turns=turns), repeats
 
 
 def _exchanges(

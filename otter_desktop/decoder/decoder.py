@@ -19,7 +19,7 @@ from otter_desktop.decoder.gguf import GgufFile, Value
 from otter_desktop.decoder.handles import Backend
 from otter_desktop.decoder.hparams import Hparams
 from otter_desktop.decoder.runtime import Runtime
-from otter_desktop.decoder.session import Session
+from otter_desktop.decoder.session import Session, check_length
 from otter_desktop.decoder.tensor_types import TensorType
 from otter_desktop.decoder.weights import Weights, check_tensors, read_hparams
 from otter_desktop.errors import PackageError, SettingsError
@@ -88,6 +88,10 @@ class Decoder:
             context_length=self.context_length,
             kv_type=self._kv_type,
         )
+
+    def check_length(self, n_tokens: int) -> None:
+        """Raise `PromptError` where a prompt of so many tokens is longer than the context."""
+        check_length(n_tokens, self.context_length)
 
     def set_threads(self, threads: int) -> None:
         """Change the number of threads of the processor's back end."""

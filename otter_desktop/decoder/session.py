@@ -23,6 +23,15 @@ _BATCH_TOKENS = 512  # tokens of one graph in prefill: bounds the memory of its 
 Logits = NDArray[np.float32]
 
 
+def check_length(n_tokens: int, context_length: int) -> None:
+    """Raise `PromptError` where a prompt is longer than the context."""
+    if n_tokens > context_length:
+        raise PromptError(
+            f"The question with its photos and examples needs {n_tokens} tokens, but the model "
+            f"takes {context_length}: ask a shorter one, or use fewer photos or examples."
+        )
+
+
 class Session:
     """`n_sequences` texts (beams) over one cache, all of which see the same media.
 
@@ -131,11 +140,7 @@ class Session:
         """
         self._check(tokens, text_time)
         start = self.length(sequence)
-        if start + len(tokens) > self._context_length:
-            raise PromptError(
-                f"The question with its examples needs {start + len(tokens)} tokens; the model "
-                f"takes {self._context_length}. Ask a shorter one or use fewer examples."
-            )
+        check_length(start + len(tokens), self._context_length)
         parts: list[Logits] = []
         try:
             for at in range(0, len(tokens), _BATCH_TOKENS):
