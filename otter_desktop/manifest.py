@@ -7,6 +7,7 @@ engine may not import the store.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ PACKAGE_FILES = (VISION_ENCODER_NAME, RESAMPLER_NAME, DECODER_NAME)
 TEMPLATES = ("spaced", "simple", "llama2", "openflamingo")
 ALBUM_TEMPLATES = ("question_first", "media_first")
 FITS = ("crop", "squash", "letterbox")
+_LARGEST_IMAGE = 4096
+"""Edge in pixels, far above any published model: a wrong number must not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise PackageError(f"{folder} is a file, not a model package folder.") from None
     except OSError as error:
         raise PackageError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         raise PackageError(f"{path} is not valid JSON: the package is damaged.") from None
     return parse_manifest(raw, where=str(path))
 
@@ -163,7 +166,7 @@ def parse_manifest(raw: object, *, where: str = MANIFEST_NAME) -> Manifest:
         manifest = _from_json(raw)
     except KeyError as error:
         raise PackageError(f"{where} lacks the key {error}.") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise PackageError(f"{where} has a wrong value: {error}") from None
     _check(manifest, where)
     return manifest
@@ -247,8 +250,8 @@ def _from_json(raw: Mapping[str, Any]) -> Manifest:
         special_tokens=SpecialTokens(
             end_of_chunk=str(special.get("end_of_chunk", "<|endofchunk|>")),
             image=str(special.get("image", "<image>")),
-            answer=special.get("answer"),
-            pad=special.get("pad"),
+            answer=_text(special, "answer") if special.get("answer") is not None else None,
+            pad=_text(special, "pad") if special.get("pad") is not None else None,
         ),
         preprocessing=PixelRules(
             image_size=int(pixels["image_size"]),
@@ -276,6 +279,8 @@ def _text(raw: Mapping[str, Any], key: str) -> str:
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
+    if not all(map(math.isfinite, (red, green, blue))):
+        raise ValueError(f"{values} are no colours")
     return red, green, blue
 
 
@@ -288,7 +293,10 @@ def _check(manifest: Manifest, where: str) -> None:
             f"album_template {manifest.album_template!r} is unknown",
         ),
         (manifest.preprocessing.fit not in FITS, f"fit {manifest.preprocessing.fit!r} is unknown"),
-        (manifest.preprocessing.image_size < 1, "image_size is not positive"),
+        (
+            not 1 <= manifest.preprocessing.image_size <= _LARGEST_IMAGE,
+            f"image_size is not between 1 and {_LARGEST_IMAGE}",
+        ),
         (min(manifest.preprocessing.std) <= 0, "std is not positive"),
         (manifest.max_frames < 1, "max_frames is not positive"),
         (

@@ -89,6 +89,7 @@ class Engine:
             folder, device=device, kv_type=kv_type, threads=threads
         )
         try:
+            vision.check_size(manifest.preprocessing.image_size)
             return cls(folder, manifest, vision, decoder, notices)
         except BaseException:
             decoder.close()

@@ -56,7 +56,7 @@ class VisionModel:
 
         `pixels` is (frames, 3, height, width) float32, at least one frame. Raises
         `FrameLimitError` where the model takes single photos only, `PackageError` where it
-        takes other pixels or fails, `Cancelled` between batches.
+        takes other pixels, fails or gives no numbers, `Cancelled` between batches.
         """
         self._check_pixels(pixels)
         limit = self._resampler.input.shape[0]
@@ -70,17 +70,30 @@ class VisionModel:
             batches.append(self._encoder.run(batch))
         if cancel is not None:
             cancel.check()
-        return self._resampler.run(np.concatenate(batches))
+        latents = self._resampler.run(np.concatenate(batches))
+        if not np.isfinite(latents).all():
+            raise PackageError(
+                "The model's vision gives numbers that are not finite: it is damaged, or the "
+                f"{self.device_name} cannot run it; import it again or choose another device."
+            )
+        return latents
+
+    def check_size(self, image_size: int) -> None:
+        """Raise `PackageError` unless the encoder takes square pixels of this edge length."""
+        self._check_shape((3, image_size, image_size))
 
     def _check_pixels(self, pixels: NDArray[np.float32]) -> None:
         if pixels.ndim != 4 or not len(pixels) or pixels.dtype != np.float32:
             raise ValueError(f"pixels must be (frames, 3, H, W) float32, not {pixels.shape}")
-        wanted = self._encoder.input.shape
-        for have, want in zip(pixels.shape[1:], wanted[1:], strict=True):
+        self._check_shape(pixels.shape[1:])
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        wanted = self._encoder.input.shape[1:]
+        for have, want in zip(shape, wanted, strict=True):
             if want is not None and have != want:
                 raise PackageError(
-                    f"The model's encoder takes {wanted[1:]} pixels but its manifest prepares "
-                    f"{pixels.shape[1:]}; convert the model again."
+                    f"The model's encoder takes {wanted} pixels but its manifest prepares "
+                    f"{shape}; convert the model again."
                 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,10 @@ def test_a_missing_file_is_named(package: Path) -> None:
     [
         ({"format": 2}, "newer version"),
         ({"format": "x"}, "format number"),
+        ({"max_frames": float("inf")}, "wrong value"),
+        ({"special_tokens": {"answer": 5}}, "answer is not text"),
+        ({"preprocessing": {"image_size": 1e6, "mean": [0, 0, 0], "std": [1, 1, 1]}}, "image_size"),
+        ({"preprocessing": {"image_size": 8, "mean": [0, 0, 0], "std": [1, 1, math.nan]}}, "colou"),
         ({"name": "../evil"}, "plain folder name"),
         ({"template": "x"}, "template"),
         ({"default_frames": 9}, "default_frames"),
@@ -98,7 +103,7 @@ def test_a_file_entry_outside_the_folder_is_refused(package: Path) -> None:
         parse_manifest(raw)
 
 
-@pytest.mark.parametrize("content", ["", "[1]", "{"])
+@pytest.mark.parametrize("content", ["", "[1]", "{", "[" * 100_000])
 def test_a_damaged_manifest_is_a_package_error(package: Path, content: str) -> None:
     (package / "manifest.json").write_text(content)
     with pytest.raises(PackageError, match=r"manifest\.json"):

@@ -113,3 +113,16 @@ def test_a_model_for_single_photos_refuses_more_frames(photo_package: Path) -> N
     assert model.encode(_pixels(1)).shape == (5, 12)
     with pytest.raises(FrameLimitError, match="1 frame at a time"):
         model.encode(_pixels(2))
+
+
+def test_pixels_of_another_size_than_the_models_are_refused_beforehand(package: Path) -> None:
+    model = VisionModel.open(package, device="cpu", threads=1)
+    model.check_size(16)
+    with pytest.raises(PackageError, match="its manifest prepares"):
+        model.check_size(17)
+
+
+def test_latents_that_are_no_numbers_are_a_damaged_package(package: Path) -> None:
+    model = VisionModel.open(package, device="cpu", threads=1)
+    with pytest.raises(PackageError, match="not finite"):
+        model.encode(np.full((1, 3, 16, 16), np.inf, np.float32))
