@@ -44,6 +44,10 @@ class SamplingOptions:
                 "beams and temperature exclude each other: leave one of them out",
             ),
             (self.seed is None or self.seed >= 0, "seed must not be negative"),
+            (
+                not any("\ud800" <= letter <= "\udfff" for text in self.banned for letter in text),
+                "banned texts must be text: write them in UTF-8",
+            ),
         ]
         for holds, text in checks:
             if not holds:

@@ -57,9 +57,10 @@ class Sampler:
         self._random = np.random.default_rng(options.seed)
 
     def draw(self, scores: FloatRow) -> int:
-        """Return a token id; the most likely one where temperature is 0."""
-        if self._options.temperature == 0:
-            return int(np.argmax(scores))
+        """Return a token id; the most likely one where temperature is 0 or nothing is left."""
+        best = int(np.argmax(scores))
+        if self._options.temperature == 0 or not np.isfinite(scores[best]):
+            return best
         probabilities = filtered_probabilities(scores, self._options)
         return int(self._random.choice(len(probabilities), p=probabilities))
 
@@ -95,7 +96,8 @@ def log_softmax(scores: FloatRow) -> FloatRow:
 
 def filtered_probabilities(scores: FloatRow, options: SamplingOptions) -> NDArray[np.float64]:
     """Probabilities (vocab,) after temperature, top-k, top-p and min-p; they sum to 1."""
-    values = scores.astype(np.float64) / options.temperature
+    with np.errstate(over="ignore"):  # next to no temperature: all but the likeliest at -inf
+        values = (scores.astype(np.float64) - scores.max()) / options.temperature
     if 0 < options.top_k < len(values):
         threshold = np.partition(values, -options.top_k)[-options.top_k]
         values[values < threshold] = -np.inf

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from otter_desktop.errors import PackageError
+from otter_desktop.errors import PackageError, PromptError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,9 +73,11 @@ class Tokenizer:
     def encode(self, pieces: Sequence[Piece]) -> list[int]:
         """Token ids of a whole prompt, with whatever the tokenizer puts in front of a text.
 
-        Text that spells a special token is encoded letter by letter.
+        Text that spells a special token is encoded letter by letter. Raises `PromptError` for
+        text with half characters, as bytes that are no text become on a command line.
         """
         runs = _joined(pieces)
+        _check_characters(runs)
         if any(isinstance(run, str) and self._looks_special(run) for run in runs):
             return self._encode_apart(runs)
         text = "".join(run if isinstance(run, str) else self._tag(run) for run in runs)
@@ -170,6 +172,12 @@ def clean_answer(text: str, end_of_chunk: str = "<|endofchunk|>") -> str:
     text = text.split(end_of_chunk)[0].strip()
     inner = text.strip('"')
     return text if '"' in inner else inner.strip()
+
+
+def _check_characters(runs: Sequence[Piece]) -> None:
+    for run in runs:
+        if isinstance(run, str) and any("\ud800" <= letter <= "\udfff" for letter in run):
+            raise PromptError(f"{run.strip()!r} holds bytes that are no text: write it in UTF-8.")
 
 
 def _joined(pieces: Sequence[Piece]) -> list[Piece]:

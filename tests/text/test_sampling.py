@@ -37,6 +37,15 @@ def test_temperature_sharpens_and_flattens() -> None:
     assert cold == pytest.approx(np.square([0.5, 0.25, 0.15, 0.1]) / 0.345, rel=1e-5)
 
 
+def test_next_to_no_temperature_takes_the_most_likely_token() -> None:
+    assert Sampler(SamplingOptions(temperature=1e-320)).draw(LOGITS) == 0
+
+
+def test_a_draw_from_nothing_is_no_error() -> None:
+    nothing = np.full(4, -np.inf, np.float32)
+    assert Sampler(SamplingOptions(temperature=1)).draw(nothing) in range(4)
+
+
 def test_top_k_keeps_the_k_most_likely() -> None:
     assert kept(temperature=1, top_k=2) == [0, 1]
     assert kept(temperature=1, top_k=9) == [0, 1, 2, 3]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otter_desktop.errors import PackageError
+from otter_desktop.errors import PackageError, PromptError
 from otter_desktop.text.tokenizer import Tag, TextStream, Tokenizer, clean_answer
 
 
@@ -124,3 +124,8 @@ def test_a_missing_answer_token_is_allowed_only_where_the_package_names_none(
     plain = Tokenizer(byte_level._backend.to_str(), answer=None)
     assert plain.answer_id is None
     assert plain.encode(["a", Tag.ANSWER]) == plain.encode(["a"])
+
+
+def test_bytes_that_are_no_text_are_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(PromptError, match="UTF-8"):
+        tokenizer.encode([Tag.IMAGE, "What \udcff is it?"])
