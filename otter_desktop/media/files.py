@@ -15,7 +15,7 @@ HEADER_BYTES = 64
 def shown(path: Path) -> str:
     """Return a path as it can stand in a one-line message, whatever characters it has."""
     text = str(path)
-    return text if text.isprintable() else ascii(text)
+    return text if text.isprintable() else repr(text)
 
 
 def read_header(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import warnings
@@ -74,7 +75,8 @@ def list_album(folder: Path) -> list[Path]:
     """
     name = shown(folder)
     try:
-        entries = list(folder.iterdir())
+        with os.scandir(folder) as found:
+            entries = [Path(entry.path) for entry in found if not entry.is_dir()]
     except FileNotFoundError:
         raise MediaError(f"{name} does not exist; check the path of the album.") from None
     except NotADirectoryError:
@@ -83,11 +85,7 @@ def list_album(folder: Path) -> list[Path]:
         raise MediaError(f"{name} may not be read; change the folder's permissions.") from None
     except (OSError, ValueError) as error:
         raise MediaError(f"{name} cannot be opened ({error}); check the path.") from None
-    photos = [
-        entry
-        for entry in entries
-        if not entry.name.startswith(".") and is_photo(entry) and not entry.is_dir()
-    ]
+    photos = [entry for entry in entries if not entry.name.startswith(".") and is_photo(entry)]
     if not photos:
         raise MediaError(f"{name} holds no photos; an album needs JPEG, PNG, HEIC or the like.")
     return sorted(photos, key=lambda path: natural_key(path.name))

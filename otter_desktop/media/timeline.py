@@ -50,7 +50,7 @@ def resolve_range(
     length_s = (timeline.end - timeline.zero) * tick_s
     begin_s = 0.0 if start_s is None else start_s
     stop_s = length_s if end_s is None else end_s
-    asked = f"{begin_s:g} to {'its end' if end_s is None else f'{end_s:g}'} s"
+    asked = f"{begin_s:g} s to {'its end' if end_s is None else f'{end_s:g} s'}"
     says = f"{clip.name} lasts {length_s:.2f} s"
     if not (math.isfinite(begin_s) and math.isfinite(stop_s)) or begin_s < 0:
         raise RangeError(f"{says}; a range of {asked} makes no sense, choose one inside it.")
@@ -58,7 +58,7 @@ def resolve_range(
         raise RangeError(f"{says}; the range of {asked} is empty, its end must follow its start.")
     _check_whole(clip, timeline, end_s)
     if begin_s >= length_s or stop_s > length_s + _SLACK_S:
-        raise RangeError(f"{says}; the range of {asked} lies outside it.")
+        raise RangeError(f"{says}; the range of {asked} lies outside it, choose one inside.")
     low = timeline.zero + math.ceil((begin_s - _ROUNDING_S) / tick_s)
     high = timeline.zero + math.floor((stop_s + _ROUNDING_S) / tick_s)
     return (timeline.first if start_s is None else low), high

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+import tempfile
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -131,3 +133,24 @@ def test_an_album_that_is_missing_or_a_file(tmp_path: Path) -> None:
 def test_an_unreadable_album() -> None:
     with pytest.raises(MediaError, match="may not be read"):
         list_album(Path("/proc/1/fd"))
+
+
+@pytest.fixture
+def listed_album() -> Iterator[Path]:
+    """A folder whose names may be read, but not what they stand for."""
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "1.png").write_bytes(b"x")
+        Path(name).chmod(0o444)
+        yield Path(name)
+        Path(name).chmod(0o755)
+
+
+@pytest.mark.usefixtures("listed_album", "not_root")
+def test_an_album_that_may_be_listed_but_not_entered_names_its_photos(listed_album: Path) -> None:
+    (photo,) = list_album(listed_album)
+    assert "may not be read" in _refusal(photo)
+
+
+def test_a_name_with_odd_characters_stays_on_one_line_and_can_be_read(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=r"für\\nzwei\.png"):
+        load_photo(tmp_path / "für\nzwei.png")
