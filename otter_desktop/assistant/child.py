@@ -32,7 +32,7 @@ from otter_desktop.assistant.messages import (
     Weighed,
 )
 from otter_desktop.cancel import CancelToken
-from otter_desktop.errors import OtterError
+from otter_desktop.errors import OtterError, SettingsError
 
 if TYPE_CHECKING:
     from otter_desktop.assistant.engine import Engine
@@ -95,8 +95,7 @@ class _Server:
             return self._open(command)
         if self._engine is None or isinstance(command, Cancel):
             raise RuntimeError("no package is open")
-        # The program may have moved since this process was started.
-        os.chdir(command.directory)
+        _enter(command.directory)
         token = self._tokens[command.number]
         progress = self._reporter(command.number)
         if isinstance(command, Choose):
@@ -127,6 +126,18 @@ class _Server:
             self._channel.send(reply)
         except OSError:
             os._exit(0)
+
+
+def _enter(directory: str | None) -> None:
+    """Go where the program is: it may have moved since this process was started."""
+    if directory is None:
+        return
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise SettingsError(
+            f"The folder {directory} cannot be entered ({error.strerror}): start from another one."
+        ) from None
 
 
 def _trace() -> str:

@@ -28,21 +28,21 @@ class OpenModel:
 
 @dataclass(frozen=True)
 class Ask:
-    """Answer a request; its relative paths start at `directory`."""
+    """Answer a request; its relative paths start at `directory`, None where that is gone."""
 
     number: int
     request: Request
-    directory: str
+    directory: str | None
 
 
 @dataclass(frozen=True)
 class Choose:
-    """Weigh choices; relative paths start at `directory`."""
+    """Weigh choices; relative paths as in `Ask`."""
 
     number: int
     request: Request
     choices: tuple[str, ...]
-    directory: str
+    directory: str | None
 
 
 @dataclass(frozen=True)

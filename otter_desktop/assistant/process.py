@@ -89,9 +89,7 @@ class EngineProcess:
         progress: Callable[[Progress], None] = lambda _: None,
     ) -> Iterator[Event]:
         """As `Engine.ask`; leaving the iteration early stops the work."""
-        for reply in self._talk(
-            lambda number: Ask(number, request, str(Path.cwd())), cancel, progress
-        ):
+        for reply in self._talk(lambda number: Ask(number, request, _here()), cancel, progress):
             if isinstance(reply, Happened):
                 yield reply.event
 
@@ -105,7 +103,7 @@ class EngineProcess:
     ) -> dict[str, float]:
         """As `Engine.choose`."""
         for reply in self._talk(
-            lambda number: Choose(number, request, tuple(choices), str(Path.cwd())),
+            lambda number: Choose(number, request, tuple(choices), _here()),
             cancel,
             progress,
         ):
@@ -279,6 +277,13 @@ class _Child:
             "choose a smaller model, and ask again. "
             f"What it said last is in {log_dir() / ENGINE_LOG_NAME}."
         )
+
+
+def _here() -> str | None:
+    try:
+        return str(Path.cwd())
+    except OSError:  # somebody removed the folder that the program was started in
+        return None
 
 
 def _raise(reply: Reply) -> None:

@@ -220,3 +220,15 @@ def test_what_a_program_imports_to_ask_is_light() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems keep a folder that is in use")
+def test_a_folder_that_is_gone_does_not_matter_where_names_are_absolute(
+    assistant: Assistant, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    answer = assistant.answer("What?", [Photo(photos[0])], options=Options(max_tokens=1))
+    assert answer.frames[0].file == photos[0]
