@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from otter_desktop import __version__
 
@@ -18,6 +18,10 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong with the arguments in one line, in JSON where that was asked for."""
 
     wants_json = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # An abbreviation that works today would be another option's tomorrow.
+        super().__init__(*args, **{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         if _Parser.wants_json:
@@ -52,7 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns 0, 2 for the user's mistakes, 1 for anything else."""
     words = sys.argv[1:] if argv is None else list(argv)
     _Parser.wants_json = "--json" in words
-    arguments = build_parser().parse_args(words)
+
+    def command() -> int:
+        arguments = build_parser().parse_args(words)
+        code: int = arguments.run(arguments)
+        return code
+
     from otter_desktop.cli.failures import run_safely
 
-    return run_safely(arguments)
+    return run_safely(command, as_json=_Parser.wants_json)

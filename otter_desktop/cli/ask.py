@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from contextlib import suppress
 
 from otter_desktop.assistant.assistant import Assistant
 from otter_desktop.assistant.events import Answer, Event, Notice, Progress, Stage, Token
 from otter_desktop.assistant.request import Clip, Media, Options, Photo, Request
 from otter_desktop.cli.examples import parse_example, read_examples
-from otter_desktop.cli.output import ProgressLine, clean, event_json, print_json, seen_line
-from otter_desktop.errors import SettingsError
+from otter_desktop.cli.output import (
+    OutputLostError,
+    ProgressLine,
+    clean,
+    complain,
+    event_json,
+    print_json,
+    say,
+    seen_line,
+)
+from otter_desktop.errors import OtterError, SettingsError
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,10 +39,17 @@ def run(arguments: argparse.Namespace) -> int:
                 options=request.options,
                 progress=line.stage,
             )
-            show = _show_json if arguments.json else _Text().show
-            for event in events:
-                line.quiet()
-                show(event)
+            text = _Text()
+            try:
+                for event in events:
+                    line.quiet()
+                    if arguments.json:
+                        print_json(event_json(event))
+                    else:
+                        text.show(event)
+            except (OtterError, KeyboardInterrupt):
+                text.end_line()
+                raise
     return 0
 
 
@@ -80,24 +96,29 @@ def _media(arguments: argparse.Namespace) -> list[Media]:
     return media
 
 
-def _show_json(event: Event) -> None:
-    print_json(event_json(event))
-
-
 class _Text:
     """Streams the answer, then says what the model saw."""
 
     def __init__(self) -> None:
         self._written = False
+        self._in_line = False
 
     def show(self, event: Event) -> None:
         """Print what a person wants to see of an event."""
         if isinstance(event, Token):
-            print(clean(event.text), end="", flush=True)
-            self._written = True
+            say(clean(event.text), end="")
+            self._written = self._in_line = True
         elif isinstance(event, Notice):
-            print(f"otter: {clean(event.message)}", file=sys.stderr, flush=True)
+            complain(event.message)
         elif isinstance(event, Answer):
             if not self._written:
-                print("(the model gave no answer)", end="")
-            print(f"\n[saw {seen_line(event.frames)} · {event.model} on {event.device}]")
+                say("(the model gave no answer)", end="")
+            say(f"\n[saw {seen_line(event.frames)} · {event.model} on {event.device}]")
+            self._in_line = False
+
+    def end_line(self) -> None:
+        """Finish the line of an answer that was broken off: an error's line comes next."""
+        if self._in_line:
+            with suppress(OutputLostError):
+                say("")
+            self._in_line = False

@@ -8,6 +8,8 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from otter_desktop.cli.output import say
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -39,7 +41,7 @@ def add_bench_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; progress goes to stderr."""
     result = _against(arguments) if arguments.against else _stages(arguments)
-    print(json.dumps({"event": "bench", **result}, indent=None if arguments.json else 2))
+    say(json.dumps({"event": "bench", **result}, indent=None if arguments.json else 2))
     return 0
 
 

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from otter_desktop import __version__
-from otter_desktop.cli.output import clean, print_json
+from otter_desktop.cli.output import clean, print_json, say
 from otter_desktop.errors import OtterError
 from otter_desktop.paths import assets_dir, cache_dir, data_dir, log_dir
 
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print_json({"event": "check", **asdict(check)})
         else:
-            print(clean(f"{check.verdict.value:8} {check.name:12} {check.text}"), flush=True)
+            say(clean(f"{check.verdict.value:8} {check.name:12} {check.text}"))
     return 1 if problems else 0
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +40,26 @@ def read_examples(path: Path) -> list[Example]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         raise SettingsError(f"{path} is not valid JSON.") from None
     try:
         if isinstance(content, dict):
-            return _mimicit(path, content["data"])
-        return [_listed(path.parent, entry) for entry in content]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise SettingsError(
-            f"{path} holds no examples: give a list of {{files, question, answer}} ({error})."
-        ) from None
+            examples = _mimicit(path, content["data"])
+        else:
+            examples = [_listed(path.parent, entry) for entry in content]
+    except KeyError as error:
+        raise _no_examples(path, f"{error} is missing") from None
+    except (TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise _no_examples(path, str(error)) from None
+    if not examples:
+        raise _no_examples(path, "it is empty")
+    return examples
+
+
+def _no_examples(path: Path, reason: str) -> SettingsError:
+    return SettingsError(
+        f"{path} holds no examples ({reason}): give a list of {{files, question, answer}}."
+    )
 
 
 def _listed(folder: Path, entry: Mapping[str, Any]) -> Example:
@@ -55,10 +67,17 @@ def _listed(folder: Path, entry: Mapping[str, Any]) -> Example:
     names = [files] if isinstance(files, str) else list(files)
     return Example(
         [_medium(folder / name) for name in names],
-        str(entry["question"]),
-        str(entry["answer"]),
+        _text(entry, "question"),
+        _text(entry, "answer"),
         compare=bool(entry.get("compare", False)),
     )
+
+
+def _text(entry: Mapping[str, Any], key: str) -> str:
+    value = entry[key]
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is no text")
+    return value
 
 
 def _mimicit(path: Path, data: Mapping[str, Mapping[str, Any]]) -> list[Example]:
@@ -68,7 +87,9 @@ def _mimicit(path: Path, data: Mapping[str, Mapping[str, Any]]) -> list[Example]
         media = [Photo(images.find(str(name))) for name in entry["image_ids"]]
         # Several images of one instruction are frames of one clip, or photos side by side.
         examples.append(
-            Example(media, str(entry["instruction"]), str(entry["answer"]), compare=len(media) > 1)
+            Example(
+                media, _text(entry, "instruction"), _text(entry, "answer"), compare=len(media) > 1
+            )
         )
     return examples
 
@@ -99,10 +120,14 @@ class _Images:
             )
         content = base64.b64decode(self._encoded[name])
         file = cache_dir() / "examples" / f"{hashlib.sha256(content).hexdigest()}.jpg"
+        part = file.with_name(f"{file.name}.{os.getpid()}.part")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
+            part.write_bytes(content)
+            part.replace(file)
         except OSError as error:
+            with suppress(OSError):
+                part.unlink()
             raise SettingsError(f"{file} cannot be written: {error.strerror}.") from error
         return file
 

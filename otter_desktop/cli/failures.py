@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from otter_desktop.cli.output import clean, prepare_streams, print_json
+from otter_desktop.cli.output import OutputLostError, complain, prepare_streams, print_json
 from otter_desktop.errors import Cancelled, EngineStoppedError, OtterError
 from otter_desktop.paths import log_dir
 
@@ -19,40 +19,56 @@ _STOPPED = 130
 """What shells give for a program that Ctrl-C ended."""
 
 
-def run_safely(arguments: argparse.Namespace) -> int:
-    """Run a command's `run`; returns its exit code, or the one of what went wrong.
+def run_safely(command: Callable[[], int], *, as_json: bool = False) -> int:
+    """Run a command; returns its exit code, or the one of what went wrong.
 
     2 for the user's mistakes, 130 for Ctrl-C, 1 for anything else.
     """
     prepare_streams()
     try:
-        code: int = arguments.run(arguments)
-        sys.stdout.flush()
+        return command()
+    except SystemExit:  # --help, or arguments that make no sense: all is said
+        _flush()
+        raise
+    except OutputLostError as lost:
+        return _give_up(lost)
     except (KeyboardInterrupt, Cancelled):
-        _report(arguments, "cancelled", "Stopped.")
-        return _STOPPED
-    except BrokenPipeError:
-        # The reader went away (`otter … | head`). Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
+        return _report("cancelled", "Stopped.", _STOPPED, as_json=as_json)
     except OtterError as error:
-        _report(arguments, error.code, error.message)
-        return 1 if isinstance(error, EngineStoppedError) else 2
+        exit_code = 1 if isinstance(error, EngineStoppedError) else 2
+        return _report(error.code, error.message, exit_code, as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the last line of defence
         where = _log(error)
         text = f"A bug stopped this ({type(error).__name__}: {error}). {where}"
-        _report(arguments, "bug", text)
-        return 1
-    return code
+        return _report("bug", text, 1, as_json=as_json)
 
 
-def _report(arguments: argparse.Namespace, code: str, message: str) -> None:
+def _report(code: str, message: str, exit_code: int, *, as_json: bool) -> int:
     line = " ".join(message.split())
-    if getattr(arguments, "json", False):
+    if not as_json:
+        complain(line)
+        return exit_code
+    try:
         print_json({"event": "error", "code": code, "message": line})
-    else:
+    except OutputLostError as lost:
+        _give_up(lost)
+    return exit_code
+
+
+def _flush() -> None:
+    try:
         sys.stdout.flush()
-        print(f"otter: {clean(line)}", file=sys.stderr)
+    except OSError as error:
+        _give_up(OutputLostError(error))
+
+
+def _give_up(lost: OutputLostError) -> int:
+    """Say that nobody reads on, unless the reader chose so (`otter … | head`)."""
+    # Python would complain at exit about what is still to be written.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not lost.reader_left:
+        complain(str(lost))
+    return 1
 
 
 def _log(error: Exception) -> str:

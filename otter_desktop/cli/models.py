@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from otter_desktop.cli.output import clean, print_json
+from otter_desktop.cli.output import clean, print_json, say
 from otter_desktop.packages.manifest import Manifest
 from otter_desktop.packages.store import (
     InstalledPackage,
@@ -35,11 +35,11 @@ def _list(arguments: argparse.Namespace) -> None:
         if arguments.json:
             print_json(_as_json(package))
         elif package.manifest is None:
-            print(clean(f"{package.name:24} cannot be used: {package.error}"))
+            say(clean(f"{package.name:24} cannot be used: {package.error}"))
         else:
             kind = "built-in" if package.builtin else "imported"
             manifest = package.manifest
-            print(
+            say(
                 clean(
                     f"{package.name:24} {_size(manifest):>9}  {manifest.quantization:8} {kind}  "
                     f"{manifest.title}: {manifest.domain}"
@@ -65,7 +65,7 @@ def _show(arguments: argparse.Namespace) -> None:
         "folder": str(folder),
     }
     for key, value in rows.items():
-        print(clean(f"{key:9} {value}"))
+        say(clean(f"{key:9} {value}"))
 
 
 def _verify(arguments: argparse.Namespace) -> None:
@@ -73,7 +73,7 @@ def _verify(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json({"event": "verified", "name": manifest.name, "folder": folder})
     else:
-        print(clean(f"{manifest.name}: every file is as the manifest promises."))
+        say(clean(f"{manifest.name}: every file is as the manifest promises."))
 
 
 def _import(arguments: argparse.Namespace) -> None:
@@ -81,7 +81,7 @@ def _import(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json({"event": "imported", **_as_json(package)})
     else:
-        print(clean(f"{package.name} is installed in {package.folder}."))
+        say(clean(f"{package.name} is installed in {package.folder}."))
 
 
 def _remove(arguments: argparse.Namespace) -> None:
@@ -89,7 +89,7 @@ def _remove(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json({"event": "removed", "name": arguments.model, "folder": folder})
     else:
-        print(clean(f"{arguments.model} is removed."))
+        say(clean(f"{arguments.model} is removed."))
 
 
 def _as_json(package: InstalledPackage) -> dict[str, Any]:

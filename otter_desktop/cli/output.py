@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -22,16 +24,43 @@ _TICK_S = 0.2
 
 
 def prepare_streams() -> None:
-    """Let any file name and any answer be printed, whatever the terminal's encoding."""
+    """Let any file name and any answer be printed, whatever the terminal's encoding.
+
+    A stream that was closed before the program began swallows what is printed.
+    """
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - until the end
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - until the end
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
 
 
+class OutputLostError(Exception):
+    """Standard output takes nothing more: its reader went away, or its disk is full."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(f"The output cannot be written: {cause.strerror}.")
+        self.reader_left = isinstance(cause, BrokenPipeError)
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print on standard output, at once; raises `OutputLostError`."""
+    try:
+        print(text, end=end, flush=True)
+    except OSError as error:
+        raise OutputLostError(error) from error
+
+
+def complain(line: str) -> None:
+    """Print a line on standard error; where nobody listens there, the work goes on."""
+    with suppress(OSError):
+        print(f"otter: {clean(line)}", file=sys.stderr, flush=True)
+
+
 def print_json(content: Mapping[str, Any]) -> None:
-    """Print one JSON object as a line, at once."""
-    print(json.dumps(_plain(content), ensure_ascii=False), flush=True)
+    """Print one JSON object as a line, at once; raises `OutputLostError`."""
+    say(json.dumps(_plain(content), ensure_ascii=False))
 
 
 def event_json(event: Event) -> dict[str, Any]:
@@ -47,6 +76,11 @@ def clean(text: str) -> str:
     )
 
 
+def name_of(path: Path) -> str:
+    """Return a file's name on one line, without control characters."""
+    return clean(path.name.replace("\n", " ").replace("\t", " "))
+
+
 def seen_line(frames: Iterable[SeenFrame]) -> str:
     """Say in a line which frames the model saw, with their times."""
     files: dict[Path, list[str]] = {}
@@ -55,10 +89,10 @@ def seen_line(frames: Iterable[SeenFrame]) -> str:
         if frame.time_s is not None:
             times.append(f"{frame.time_s:.2f}")
     parts = [
-        f"{path.name} at {' '.join(times)} s" if times else path.name
+        f"{name_of(path)} at {' '.join(times)} s" if times else name_of(path)
         for path, times in files.items()
     ]
-    return clean(", ".join(parts)) if parts else "no photo or clip"
+    return ", ".join(parts) if parts else "no photo or clip"
 
 
 def _plain(value: Any) -> Any:
@@ -96,9 +130,9 @@ class ProgressLine:
         if progress.stage is Stage.ANSWER:
             self.quiet()
             return
-        name = f" {progress.file.name}" if progress.file else ""
+        name = f" {name_of(progress.file)}" if progress.file else ""
         with self._lock:
-            self._text = clean(progress.stage.value + name)
+            self._text = progress.stage.value + name
             self._since = time.monotonic()
 
     def quiet(self) -> None:
@@ -114,17 +148,19 @@ class ProgressLine:
                 if not self._text or passed < _PATIENCE_S:
                     continue
                 if self._terminal:
-                    print(f"\r\x1b[K{self._text} … {passed:.0f} s", end="", file=sys.stderr)
-                    sys.stderr.flush()
-                    self._said = self._text
+                    self._print(f"\r\x1b[K{self._text} … {passed:.0f} s", end="")
                 elif self._said != self._text:
-                    print(f"{self._text} …", file=sys.stderr, flush=True)
-                    self._said = self._text
+                    self._print(f"{self._text} …")
+                self._said = self._text
 
     def _erase(self) -> None:
         if self._terminal and self._said:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._print("\r\x1b[K", end="")
             self._said = ""
+
+    def _print(self, text: str, end: str = "\n") -> None:
+        with suppress(OSError):  # nobody listens: the work goes on
+            print(text, end=end, file=sys.stderr, flush=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -137,6 +137,8 @@ def test_writing_options_reach_the_answer(ask: Run, album: Path) -> None:
         (["--examples", "gone.json", "What?"], "settings", "gone.json"),
         (["--temperature", "-1", "What?"], "settings", "emperature"),
         (["--threads", "0", "What?"], "settings", "threads"),
+        (["What\udcff?"], "prompt", "UTF-8"),
+        (["--ban", "\udcff", "What?"], "settings", "UTF-8"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(
@@ -172,9 +174,11 @@ def test_a_package_with_a_changed_byte_is_refused(ask: Run, package: Path, tmp_p
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_ctrl_c_stops_cleanly(package: Path, album: Path) -> None:
+@pytest.mark.parametrize("as_json", [True, False])
+def test_ctrl_c_stops_cleanly(package: Path, album: Path, as_json: bool) -> None:
     words = ["ask", "--model", package, "--max-tokens", 100_000, "--ban", "<|endofchunk|>"]
-    words += ["--json", "--threads", 1, "--image", album / "1.png", "What?"]
+    words += ["--json"] if as_json else []
+    words += ["--threads", 1, "--image", album / "1.png", "What?"]
     with subprocess.Popen(
         [sys.executable, "-m", "otter_desktop.cli", *map(str, words)],
         stdout=subprocess.PIPE,
@@ -183,11 +187,16 @@ def test_ctrl_c_stops_cleanly(package: Path, album: Path) -> None:
         cwd=ROOT,
     ) as process:
         assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["event"] == "media"
+        first = process.stdout.readline() if as_json else process.stdout.read(1)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert json.loads(out.splitlines()[-1])["code"] == "cancelled"
+    if as_json:
+        assert json.loads(first)["event"] == "media"
+        assert json.loads(out.splitlines()[-1])["code"] == "cancelled"
+    else:
+        assert out.endswith("\n")  # the answer's line is finished before the next one
+        assert err.splitlines()[-1] == "otter: Stopped."
     assert "Traceback" not in err
 
 
@@ -205,3 +214,57 @@ def test_a_closed_pipe_ends_quietly(package: Path, album: Path) -> None:
         process.stdout.readline()
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_output_that_cannot_be_written_is_said_in_one_line(
+    package: Path, album: Path, options: list[str]
+) -> None:
+    words = ["ask", "--model", package, "--threads", 1, *options, "--image", album / "1.png", "W?"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "otter_desktop.cli", *map(str, words)],
+            stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if not line.endswith("…")]
+    assert lines == ["otter: The output cannot be written: No space left on device."]
+
+
+@pytest.mark.parametrize("arguments", [["ask", "--json"], ["models", "show", "--json", "none"]])
+def test_an_error_that_nobody_reads_makes_no_traceback(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "otter_desktop.cli", *arguments],
+        stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert done.returncode in {1, 2}
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes streams with the shell")
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 2), ("2>&-", 2), ("<&- >&- 2>&-", 2)])
+def test_closed_streams_are_no_bug(closed: str, code: int) -> None:
+    command = [sys.executable, "-m", "otter_desktop.cli", "models", "show", "none"]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *command],
+        capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert "bug" not in done.stdout + done.stderr
+
+
+def test_an_album_that_is_too_large_is_refused_before_it_is_looked_at(
+    ask: Run, album: Path, tmp_path: Path
+) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(100):
+        (many / f"{number}.png").symlink_to(album / "1.png")
+    (line,) = ask("--json", "--album", many, "Which?").lines
+    assert line["code"] == "prompt"
+    assert "fewer photos" in line["message"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import otter_desktop
+from otter_desktop.assistant.events import SeenFrame
 from otter_desktop.cli import build_parser, main
 from otter_desktop.cli.doctor import Verdict, checks
 from otter_desktop.cli.failures import run_safely
@@ -97,6 +98,17 @@ def test_control_characters_of_an_answer_do_not_reach_a_terminal() -> None:
     assert clean("a\x1b[31mb\x07\n\tcafé 你") == "a\ufffd[31mb\ufffd\n\tcafé 你"
 
 
+def test_the_line_of_what_was_seen_is_one_line_whatever_the_files_are_called() -> None:
+    frames = [SeenFrame(Path("a\nb\x1b[2J.mp4"), 1.0, 0)]
+    assert seen_line(frames) == "a b\ufffd[2J.mp4 at 1.00 s"
+
+
+def test_options_are_not_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["ask", "--vid", "clip.mp4", "What?"])
+    assert "--vid" in capsys.readouterr().err
+
+
 def test_the_line_of_what_was_seen_says_so_when_it_was_nothing() -> None:
     assert seen_line([]) == "no photo or clip"
 
@@ -104,10 +116,10 @@ def test_the_line_of_what_was_seen_says_so_when_it_was_nothing() -> None:
 def test_a_bug_is_one_line_and_its_traceback_is_in_the_log(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def broken(_: argparse.Namespace) -> int:
+    def broken() -> int:
         raise ZeroDivisionError("not so")
 
-    assert run_safely(argparse.Namespace(run=broken)) == 1
+    assert run_safely(broken) == 1
     (line,) = capsys.readouterr().err.splitlines()
     log = log_dir() / "otter.log"
     assert "ZeroDivisionError" in line
@@ -116,10 +128,10 @@ def test_a_bug_is_one_line_and_its_traceback_is_in_the_log(
 
 
 def test_ctrl_c_in_any_command_is_exit_code_130(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(_: argparse.Namespace) -> int:
+    def interrupted() -> int:
         raise KeyboardInterrupt
 
-    assert run_safely(argparse.Namespace(run=interrupted, json=True)) == 130
+    assert run_safely(interrupted, as_json=True) == 130
     assert json.loads(capsys.readouterr().out)["code"] == "cancelled"
 
 

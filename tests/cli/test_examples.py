@@ -58,7 +58,21 @@ def test_mimic_it_instructions_find_images_as_files_and_in_base64(tmp_path: Path
     assert second.media[1].path.read_bytes() == b"two"
 
 
-@pytest.mark.parametrize("content", ["", "[1]", "{}", '[{"file": "a"}]', '{"data": {"a": {}}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "[1]",
+        "{}",
+        "5",
+        "[" * 100_000,
+        '[{"file": "a"}]',
+        '[{"file": "a", "question": null, "answer": "b"}]',
+        '{"data": {"a": {}}}',
+        '{"data": {}}',
+    ],
+)
 def test_a_file_without_examples_is_said(tmp_path: Path, content: str) -> None:
     path = tmp_path / "set.json"
     path.write_text(content)
