@@ -63,15 +63,14 @@ def drawn(draw: Draw, rng: random.Random) -> TrainingSequence:
 class Mixture:
     """How many sequences of each kind make one step; three passes of like lengths."""
 
-    photos: int = 48
+    photos: int = 56
     clips: int = 20
     pairs: int = 3
-    listings: int = 14
-    photo_turns: int = 4
+    photo_turns: int = 5
     clip_turns: int = 2
-    albums: int = 6
-    forms: int = 5
-    made_up: int = 2
+    albums: int = 8
+    forms: int = 6
+    made_up: int = 1
 
     def batches(
         self, maker: SequenceMaker, pools: Pools, rng: random.Random, pad_id: int
@@ -82,7 +81,6 @@ class Mixture:
         singles += [drawn(maker.pair, rng) for _ in range(self.pairs)]
         turns = [drawn(maker.photo, rng) for _ in range(self.photo_turns)]
         turns += [drawn(maker.clip, rng) for _ in range(self.clip_turns)]
-        turns += [drawn(maker.listing, rng) for _ in range(self.listings)]
         several = [drawn(maker.album, rng) for _ in range(self.albums)]
         several += [drawn(maker.form, rng) for _ in range(self.forms)]
         several += [drawn(maker.made_up, rng) for _ in range(self.made_up)]

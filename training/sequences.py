@@ -82,10 +82,6 @@ class SequenceMaker:
         """Several questions about one clip."""
         return self._turns("clips", questions.CLIP_QUESTIONS, rng, number)
 
-    def listing(self, rng: random.Random) -> TrainingSequence | None:
-        """Several look-ups about one photo in one answer."""
-        return self._turns("photos", questions.LISTINGS, rng, 1)
-
     def pair(self, rng: random.Random) -> TrainingSequence | None:
         """What differs between two photos."""
         return self._turns("pairs", questions.PAIR_QUESTIONS, rng, 1)

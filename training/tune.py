@@ -24,6 +24,7 @@ from torch.nn import functional
 from export.model import OtterModel
 from otter_desktop.text.tokenizer import Tokenizer
 from training.batches import EVALUATED, Batch, Mixture, collate, drawn
+from training.grounding import Grounding
 from training.pools import Pools
 from training.scenes.world import Split
 from training.schedule import adamw, clipped_step, set_rate
@@ -32,6 +33,7 @@ from training.sequences import SequenceMaker
 log = logging.getLogger("tune")
 
 _PRESENCE_WEIGHT = 0.3
+_GROUNDING_WEIGHT = 0.3
 _SAVE_EVERY_S = 180
 
 
@@ -67,6 +69,7 @@ class Tuner:
         learning = [p for p in model.parameters() if p.requires_grad]
         learning += list(self.presence.parameters())
         self.optimizer = adamw(learning, recipe.rate, recipe.weight_decay)
+        self.grounding = Grounding(self.model, self.tokenizer)
         self._resume()
 
     @property
@@ -107,6 +110,8 @@ class Tuner:
     ) -> None:
         """Train for the recipe's steps, counted over all resumed runs, or up to step `until`."""
         maker = SequenceMaker(self.tokenizer, pools.scenes, Split.TRAIN)
+        if self.step == 0:
+            self.grounding.warm_up(pools, self.rng)
         saved = began = time.monotonic()
         before_s = self.elapsed_s
         while self.step < (until or self.recipe.steps):
@@ -118,7 +123,7 @@ class Tuner:
                 self.recipe.warm_up_steps,
             )
             batches = self.recipe.mixture.batches(maker, pools, self.rng, self.pad_id)
-            self.loss = self._train_on(batches)
+            self.loss = self._train_on(batches, pools)
             self.step += 1
             self.elapsed_s = before_s + time.monotonic() - began
             if self.step % 100 == 0:
@@ -132,7 +137,7 @@ class Tuner:
         if until is None:
             self._log(held_out=self.evaluate(held_out, questions=final_questions))
 
-    def _train_on(self, batches: list[Batch]) -> float:
+    def _train_on(self, batches: list[Batch], pools: Pools) -> float:
         """One optimizer step over several batches; every answer token counts the same."""
         scored = sum(int((batch.labels >= 0).sum()) for batch in batches)
         self.optimizer.zero_grad(set_to_none=True)
@@ -141,6 +146,7 @@ class Tuner:
             answers, presence = self._losses(batch)
             (answers / scored + _PRESENCE_WEIGHT * presence).backward()
             total += float(answers.detach()) / scored
+        (_GROUNDING_WEIGHT * self.grounding.loss(pools, self.rng)).backward()
         clipped_step(self.optimizer)
         return total
 

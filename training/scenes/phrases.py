@@ -29,11 +29,16 @@ class Task(enum.Enum):
     DIFFERENCE = "difference"
     FORM_BY_EXAMPLE = "form_by_example"
     NAME_BY_EXAMPLE = "name_by_example"
-    LISTING = "listing"
 
 
 PHRASES: Final[dict[Task, tuple[str, ...]]] = {
     Task.NAME: (
+        "What is shown in the photo?",
+        "What is pictured here?",
+        "Which thing is shown?",
+        "What does this show?",
+        "What does the image show?",
+        "What is that?",
         "What is this?",
         "What is it?",
         "What is in the picture?",
@@ -46,6 +51,9 @@ PHRASES: Final[dict[Task, tuple[str, ...]]] = {
         "What does the picture show?",
     ),
     Task.WHAT_AT: (
+        "What is shown at the {place}?",
+        "What does the {place} of the picture show?",
+        "Name what is at the {place}.",
         "What is at the {place}?",
         "What is in the {place}?",
         "What can you see at the {place}?",
@@ -54,6 +62,11 @@ PHRASES: Final[dict[Task, tuple[str, ...]]] = {
         "What does the {place} show?",
     ),
     Task.COLOUR: (
+        "Which colour has the {thing}?",
+        "What colour has the {thing}?",
+        "Tell me the colour of the {thing}.",
+        "The {thing} is what colour?",
+        "What colour do you see on the {thing}?",
         "What colour is the {thing}?",
         "Which colour is the {thing}?",
         "What is the colour of the {thing}?",
@@ -64,6 +77,10 @@ PHRASES: Final[dict[Task, tuple[str, ...]]] = {
         "What colour does the {thing} have?",
     ),
     Task.COUNT: (
+        "How many {things} does this show?",
+        "How many {things} are here?",
+        "Say how many {things} there are.",
+        "How many {things} does the picture show?",
         "How many {things} are there?",
         "How many {things} can you see?",
         "Count the {things}.",
@@ -74,6 +91,11 @@ PHRASES: Final[dict[Task, tuple[str, ...]]] = {
         "Count the {things} in the picture.",
     ),
     Task.WHERE: (
+        "Where does the photo show the {thing}?",
+        "Where is the {thing} in the picture?",
+        "In which place is the {thing}?",
+        "Tell me where the {thing} is.",
+        "In which part is the {thing}?",
         "Where is the {thing}?",
         "Where can you see the {thing}?",
         "In which part of the picture is the {thing}?",
@@ -84,6 +106,11 @@ PHRASES: Final[dict[Task, tuple[str, ...]]] = {
         "In which part of the photo is the {thing}?",
     ),
     Task.YES_NO: (
+        "Does this show {a_thing}?",
+        "Is {a_thing} here?",
+        "Is {a_thing} in the picture?",
+        "Does the image show {a_thing}?",
+        "Do you see {a_thing} here?",
         "Is there {a_thing}?",
         "Can you see {a_thing}?",
         "Is there {a_thing} in the picture?",
@@ -96,6 +123,11 @@ PHRASES: Final[dict[Task, tuple[str, ...]]] = {
         "Is there {a_thing} in the photo?",
     ),
     Task.CAPTION: (
+        "Describe this.",
+        "Describe the scene.",
+        "Caption the picture.",
+        "Write a caption for this photo.",
+        "Give a description of the photo.",
         "Describe the picture.",
         "What is happening here?",
         "Describe what you see.",
@@ -115,6 +147,11 @@ PHRASES: Final[dict[Task, tuple[str, ...]]] = {
         "What kind of background is there?",
     ),
     Task.MOTION: (
+        "Where is the {thing} moving?",
+        "In which direction is the {thing} moving?",
+        "Which way did the {thing} move?",
+        "Say which way the {thing} moves.",
+        "Which direction does the {thing} move?",
         "Which way does the {thing} move?",
         "Where does the {thing} go?",
         "In which direction does the {thing} move?",
@@ -125,6 +162,11 @@ PHRASES: Final[dict[Task, tuple[str, ...]]] = {
         "Which way is the {thing} moving?",
     ),
     Task.CHANGE: (
+        "What happened?",
+        "What is changing?",
+        "Describe the change.",
+        "What happens in the video?",
+        "What changed in the clip?",
         "What changes?",
         "What happens in the clip?",
         "What changed in the video?",
@@ -135,6 +177,10 @@ PHRASES: Final[dict[Task, tuple[str, ...]]] = {
         "What changed?",
     ),
     Task.ORDER: (
+        "Which of the two came first, {this} or {that}?",
+        "What is first, {this} or {that}?",
+        "Who was first, {this} or {that}?",
+        "What changed first, {this} or {that}?",
         "What came first, {this} or {that}?",
         "Which happened first, {this} or {that}?",
         "What happened first, {this} or {that}?",
@@ -143,6 +189,10 @@ PHRASES: Final[dict[Task, tuple[str, ...]]] = {
         "What was first, {this} or {that}?",
     ),
     Task.WHICH_PHOTO: (
+        "Which photo is the one with {a_thing}?",
+        "Which picture is it with {a_thing}?",
+        "Show me the photo with {a_thing}.",
+        "Which photo contains {a_thing}?",
         "Which photo shows {a_thing}?",
         "Which photo has {a_thing}?",
         "In which photo is there {a_thing}?",
@@ -153,6 +203,10 @@ PHRASES: Final[dict[Task, tuple[str, ...]]] = {
         "Which picture has {a_thing}?",
     ),
     Task.DIFFERENCE: (
+        "What has changed?",
+        "How do the photos differ?",
+        "Find the difference.",
+        "What is the change between the photos?",
         "What is the difference between the two photos?",
         "What is different in the second photo?",
         "What changed between the two photos?",

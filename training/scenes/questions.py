@@ -219,60 +219,6 @@ def difference(scene: Scene, rng: random.Random, split: Split) -> QA | None:
     return QA(Task.DIFFERENCE, phrase(Task.DIFFERENCE, rng, split), answer)
 
 
-def listing(scene: Scene, rng: random.Random, _split: Split) -> QA | None:
-    """Ask for the place, colour, number or presence of several things at once, some not there.
-
-    One such answer teaches several look-ups; it is trained on but not evaluated.
-    """
-    ask = rng.choice((_list_places, _list_presence, _list_presence, _list_colours, _list_counts))
-    words, found = ask(scene, rng)
-    if len(found) < 3:
-        return None
-    rng.shuffle(found)
-    question = words.format(things=_listed([f"the {name}" for name, _ in found]))
-    return QA(Task.LISTING, question, ", ".join(f"{name}: {value}" for name, value in found))
-
-
-_LIST_LENGTH = 7
-_Found = list[tuple[str, str]]
-
-
-def _with_absent(found: _Found, scene: Scene, rng: random.Random, value: str) -> _Found:
-    while len(found) < _LIST_LENGTH:
-        name = absent_name(scene, rng)
-        if all(name != other for other, _ in found):
-            found.append((name, value))
-    return found
-
-
-def _list_places(scene: Scene, rng: random.Random) -> tuple[str, _Found]:
-    found = [(_named(item, rng), item.place) for item in _lone(scene) if item.place]
-    return "Where are {things}?", _with_absent(found, scene, rng, "none")
-
-
-def _list_presence(scene: Scene, rng: random.Random) -> tuple[str, _Found]:
-    found = list({_named(item, rng): "yes" for item in scene.items}.items())
-    return "Which are there, {things}?", _with_absent(found, scene, rng, "no")
-
-
-def _list_colours(scene: Scene, rng: random.Random) -> tuple[str, _Found]:
-    found = [(item.kind, item.colour) for item in _lone(scene) if item.colour]
-    present = {item.kind for item in scene.items}
-    absent = [kind for kind in SHAPES if kind not in present]
-    chosen = rng.sample(absent, min(3, len(absent)))
-    return "Which colours have {things}?", [*found, *((kind, "none") for kind in chosen)]
-
-
-def _list_counts(scene: Scene, rng: random.Random) -> tuple[str, _Found]:
-    kinds = [item.kind for item in scene.items]
-    found = [(plural(kind), NUMBERS[kinds.count(kind)]) for kind in dict.fromkeys(kinds)]
-    while len(found) < _LIST_LENGTH - 1:
-        name = plural(_absent_kind(scene, rng))
-        if all(name != other for other, _ in found):
-            found.append((name, "none"))
-    return "How many are there of {things}?", found
-
-
 Maker = Callable[[Scene, random.Random, Split], QA | None]
 
 #: What can be asked of one photo, and how often in training.
@@ -291,7 +237,6 @@ CLIP_QUESTIONS: tuple[tuple[Maker, float], ...] = (
     (change, 2.5),
     (order, 3.0),
 )
-LISTINGS: tuple[tuple[Maker, float], ...] = ((listing, 1.0),)
 PAIR_QUESTIONS: tuple[tuple[Maker, float], ...] = ((difference, 1.0),)
 
 
