@@ -69,17 +69,21 @@ class EngineProcess:
             self._info = None
 
     def wait(self) -> ModelInfo:
-        """Wait until the model is open.
+        """Wait until the model is open; comes at once where it is, whatever is being answered.
 
         Raises what opening it raised, `EngineStoppedError` where the process died of it.
         """
+        info = self._info
+        if info is not None and self.process_id is not None:
+            return info
         with self._turn(None):
             return self._ready(None)
 
     @property
     def process_id(self) -> int | None:
         """The operating system's number of the process, None where none runs."""
-        return None if self._child is None or self._child.dead else self._child.process.pid
+        child = self._child
+        return None if child is None or child.dead else child.process.pid
 
     def ask(
         self,
@@ -112,10 +116,11 @@ class EngineProcess:
         raise EngineBugError("The engine gave no probabilities.")
 
     def close(self) -> None:
-        """End the process; whatever it was doing is lost."""
-        if self._child is not None:
-            self._child.end()
-            self._child = None
+        """End the process; a request in another thread ends in `EngineStoppedError`."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.closed = True
+            child.end()
 
     # --- inside ---
 
@@ -211,6 +216,7 @@ class _Child:
         self._channel = Channel(self.process.stdout, self.process.stdin)  # type: ignore[arg-type]
         self._replies: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
         self.dead = False
+        self.closed = False
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         self.send(model)
@@ -218,7 +224,7 @@ class _Child:
     def send(self, command: Command) -> None:
         try:
             self._channel.send(command)
-        except OSError:
+        except (OSError, ValueError):  # broken, or closed by another thread
             raise self._stopped() from None
 
     def reply(self) -> Reply | None:
@@ -268,6 +274,8 @@ class _Child:
 
     def _stopped(self) -> EngineStoppedError:
         self.end()
+        if self.closed:
+            return EngineStoppedError("The model was closed before the answer was complete.")
         code = self.process.returncode
         how = f"ended with code {code}"
         if code is not None and code < 0:

@@ -232,3 +232,30 @@ def test_a_folder_that_is_gone_does_not_matter_where_names_are_absolute(
     gone.rmdir()
     answer = assistant.answer("What?", [Photo(photos[0])], options=Options(max_tokens=1))
     assert answer.frames[0].file == photos[0]
+
+
+def test_closing_while_another_thread_asks_ends_its_request_in_words(
+    package: Path, photos: list[Path]
+) -> None:
+    assistant = Assistant.open(package, device="cpu", threads=1)
+    events = assistant.ask("What?", [Photo(photos[0])], options=LONG)
+    next(events)
+    closing = threading.Thread(target=assistant.close)
+    closing.start()
+    with pytest.raises(EngineStoppedError, match="was closed"):
+        list(events)
+    closing.join(30)
+    assert process_of(assistant).process_id is None
+
+
+def test_the_models_name_is_known_while_an_answer_is_written(
+    assistant: Assistant, photos: list[Path]
+) -> None:
+    events = assistant.ask("What?", [Photo(photos[0])], options=LONG)
+    next(events)
+    names: list[str] = []
+    asking = threading.Thread(target=lambda: names.append(assistant.model.name))
+    asking.start()
+    asking.join(30)
+    assert len(names) == 1
+    events.close()
