@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from otter_desktop.manifest import (
 ARCHIVE_SUFFIX = ".otterpkg"
 _MANIFEST_LIMIT_BYTES = 1 << 20
 _LEFTOVER_AGE_S = 86_400
+# RuntimeError: encrypted, an unknown compression, or a manifest that is nested too deeply.
+_ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -165,15 +168,20 @@ def _copy(source: Path, part: Path, manifest: Manifest) -> None:
         return
     with zipfile.ZipFile(source) as archive:
         for name in names:
-            _extract(archive, name, part, source)
+            limit = manifest.files[name].size if name in manifest.files else _MANIFEST_LIMIT_BYTES
+            _extract(archive, name, part, source, limit)
 
 
-def _extract(archive: zipfile.ZipFile, name: str, part: Path, source: Path) -> None:
+def _extract(
+    archive: zipfile.ZipFile, name: str, part: Path, source: Path, limit_bytes: int
+) -> None:
     member = _member(archive, name, source)
+    if member.file_size > limit_bytes:
+        raise PackageError(f"{source} is damaged: {name} is larger than its manifest says.")
     try:
         with archive.open(member) as reading, (part / name).open("wb") as writing:
             shutil.copyfileobj(reading, writing, 1 << 20)
-    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+    except _ARCHIVE_ERRORS as error:
         raise PackageError(f"{source} is damaged ({error}): get it again.") from error
 
 
@@ -193,7 +201,7 @@ def _archived_manifest(source: Path) -> Manifest:
             if member.file_size > _MANIFEST_LIMIT_BYTES:
                 raise PackageError(f"{source} is damaged: its manifest is too large.")
             raw = json.loads(archive.read(member))
-    except (zipfile.BadZipFile, EOFError, ValueError, OSError) as error:
+    except (*_ARCHIVE_ERRORS, ValueError, OSError) as error:
         raise PackageError(
             f"{source} is no model package: give a package folder or a {ARCHIVE_SUFFIX} file."
         ) from error

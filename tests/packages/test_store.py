@@ -101,6 +101,31 @@ def test_a_damaged_archive_is_refused(source: Path, tmp_path: Path) -> None:
         import_package(archive)
 
 
+def test_an_encrypted_archive_is_refused(source: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "tiny.otterpkg"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(source / "manifest.json", "manifest.json")
+    content = bytearray(archive.read_bytes())
+    content[6] |= 1  # the flag "encrypted", before the file and in the directory
+    content[content.index(b"PK\1\2") + 8] |= 1
+    archive.write_bytes(content)
+    with pytest.raises(PackageError, match="no model package"):
+        import_package(archive)
+
+
+def test_an_archive_that_unpacks_to_more_than_it_says_is_refused(
+    source: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "tiny.otterpkg"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in source.iterdir():
+            grown = path.name == "decoder.gguf"
+            file.writestr(path.name, bytes(10_000) if grown else path.read_bytes())
+    with pytest.raises(PackageError, match=r"decoder\.gguf is larger than"):
+        import_package(archive)
+    assert (imported(), leftovers()) == ([], [])
+
+
 def test_a_second_import_of_the_same_name_is_refused_and_the_first_stays(source: Path) -> None:
     import_package(source)
     with pytest.raises(PackageError, match="installed already"):
