@@ -25,7 +25,7 @@ RESAMPLER_NAME = "resampler.onnx"
 DECODER_NAME = "decoder.gguf"
 PACKAGE_FILES = (VISION_ENCODER_NAME, RESAMPLER_NAME, DECODER_NAME)
 TEMPLATES = ("spaced", "simple", "llama2", "openflamingo")
-ALBUM_TEMPLATES = ("question_first", "media_first")
+ALBUM_TEMPLATES = ("question_each", "media_first")
 FITS = ("crop", "squash", "letterbox")
 _LARGEST_IMAGE = 4096
 """Edge in pixels, far above any published model: a wrong number must not fill the memory."""

@@ -1,7 +1,7 @@
 """Training sequences: questions and answers laid out exactly as the program will ask them.
 
 Several questions about one picture or clip are packed as turns, so that each encoded picture
-teaches several answers; albums put the question first; in-context sequences put answered
+teaches several answers; albums ask the question of each photo; in-context sequences put answered
 examples before the question.
 """
 
@@ -19,7 +19,7 @@ from training.scenes.questions import QA
 from training.scenes.things import KINDS
 from training.scenes.world import Scene, Split
 
-TEMPLATE = PromptTemplate("spaced", AlbumLayout.QUESTION_FIRST)
+TEMPLATE = PromptTemplate("spaced", AlbumLayout.QUESTION_EACH)
 
 #: Made-up names: syllables that are no English word.
 MADE_UP = tuple(
@@ -57,7 +57,7 @@ class TrainingSequence:
     media: list[Media]
     answers: list[Answered]
     presence: list[tuple[int, bool]] = field(default_factory=list)
-    """For albums: the last token of each photo's words, and whether it shows the thing."""
+    """For albums: the last token of each photo's question, and whether it shows the thing."""
 
 
 class SequenceMaker:
@@ -133,9 +133,9 @@ class SequenceMaker:
         media = [Media("photos", number) for number in numbers]
         made = self._sequence([turn], media, [Task.WHICH_PHOTO])
         tags = [n for n, token in enumerate(made.ids) if token == self._tokenizer.image_id]
-        # The words after a tag, "Photo 1.", are equally long for each photo.
-        length = tags[1] - tags[0] - 1
-        presence = [(tag + length, shown) for tag, shown in zip(tags, shows, strict=True)]
+        # A photo's question ends before the next photo, the last one before " GPT", ":", the tag.
+        ends = [tag - 1 for tag in tags[1:]] + [made.answers[0].start - 4]
+        presence = list(zip(ends, shows, strict=True))
         return TrainingSequence(made.ids, media, made.answers, presence)
 
     def form(

@@ -122,7 +122,7 @@ def write_checkpoint(folder: Path, model: OtterModel, tokenizer: Tokenizer) -> N
         "source": "trained from scratch by training/ on drawn scenes",
         "domain": DOMAIN,
         "template": "spaced",
-        "album_template": "question_first",
+        "album_template": "question_each",
         "preprocessing": {"image_size": model.config.vision.image_size, "mean": MEAN, "std": STD,
                           "fit": "crop"},
         "max_frames": model.config.max_num_frames,

@@ -233,11 +233,10 @@ def _exchanges(
 ) -> tuple[list[Exchange], Exchange, int]:
     """Return the earlier turns, the question, and how often the media stand in the prompt.
 
-    The media stand once, with the first turn. Only an album whose questions come first is
-    repeated in every turn: its photos are read with the question in mind, and the last of them
-    is all that later text would see.
+    The media stand once, with the first turn. Only an album whose photos are each
+    asked about is repeated in every turn: the last of them is all that later text would see.
     """
-    repeated = count > 1 and engine.template.album_layout is AlbumLayout.QUESTION_FIRST
+    repeated = count > 1 and engine.template.album_layout is AlbumLayout.QUESTION_EACH
     turns = [
         Exchange(turn.question, count if repeated or number == 0 else 0, turn.answer)
         for number, turn in enumerate(request.turns)

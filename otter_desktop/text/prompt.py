@@ -11,9 +11,13 @@ from otter_desktop.text.tokenizer import Piece, Tag
 
 
 class AlbumLayout(Enum):
-    """Where several photos stand: after the question or before it."""
+    """Where several photos stand: each before the question again, or all before it once.
 
-    QUESTION_FIRST = "question_first"
+    A small model finds a thing in a photo when the question stands where only that photo is
+    seen; a large one, trained so, remembers the photos.
+    """
+
+    QUESTION_EACH = "question_each"
     MEDIA_FIRST = "media_first"
 
 
@@ -96,17 +100,20 @@ class PromptTemplate:
     def _asked(self, question: str, media_count: int) -> list[Piece]:
         words = self._wording
         llama2 = self.name == "llama2"
-        if media_count > 1 and self.album_layout is AlbumLayout.QUESTION_FIRST:
-            return [words.before, question, words.question_space, *_album(media_count)]
+        if media_count > 1 and self.album_layout is AlbumLayout.QUESTION_EACH:
+            return [words.before.rstrip(), *_album(media_count, f" {question}")]
         media: list[Piece] = [Tag.IMAGE] if media_count == 1 else _album(media_count)
         if llama2:
             return [words.before, *media, *(["\n"] if media else []), question]
         return [*media, words.before, question]
 
 
-def _album(count: int) -> list[Piece]:
-    """`<image>Photo 1.<image>Photo 2.`: each photo's words stand where only it is seen."""
+def _album(count: int, question: str = "") -> list[Piece]:
+    """`<image>Photo 1.<image>Photo 2.`: each photo's words stand where only it is seen.
+
+    With a question, it is asked of each photo in turn.
+    """
     pieces: list[Piece] = []
     for number in range(1, count + 1):
-        pieces += [Tag.IMAGE, f"Photo {number}."]
+        pieces += [Tag.IMAGE, f"Photo {number}.{question}"]
     return pieces

@@ -336,10 +336,10 @@ def test_a_changed_file_is_looked_at_again(
     assert answer(engine, "What?", Photo(path)).timings.vision_runs == 1
 
 
-def test_an_album_whose_question_comes_first_is_shown_again_in_every_turn(
+def test_an_album_whose_photos_are_each_asked_about_is_shown_again_in_every_turn(
     engine: Engine, photos: list[Path]
 ) -> None:
-    engine.template = PromptTemplate("spaced", AlbumLayout.QUESTION_FIRST)
+    engine.template = PromptTemplate("spaced", AlbumLayout.QUESTION_EACH)
     album = [Photo(path) for path in photos[:2]]
     found = answer(engine, "And now?", *album, turns=(Turn("Which?", "Photo 1."),))
     ids = prompt_ids(engine, Exchange("And now?", 2), turns=[Exchange("Which?", 2, "Photo 1.")])

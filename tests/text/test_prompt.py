@@ -58,8 +58,8 @@ def test_no_image() -> None:
     ("layout", "expected"),
     [
         (
-            AlbumLayout.QUESTION_FIRST,
-            "User: q <image>Photo 1.<image>Photo 2.<image>Photo 3. GPT:<answer>",
+            AlbumLayout.QUESTION_EACH,
+            "User:<image>Photo 1. q<image>Photo 2. q<image>Photo 3. q GPT:<answer>",
         ),
         (
             AlbumLayout.MEDIA_FIRST,
