@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 from otter_desktop.assistant.events import Answer, Event, ModelInfo, Progress
@@ -12,6 +11,7 @@ from otter_desktop.assistant.messages import OpenModel
 from otter_desktop.assistant.process import EngineProcess
 from otter_desktop.assistant.request import Example, Media, Options, Request, Turn
 from otter_desktop.cancel import CancelToken
+from otter_desktop.closing import Closing
 from otter_desktop.manifest import find_package, read_manifest
 
 ProgressCall = Callable[[Progress], None]
@@ -42,7 +42,7 @@ class _Engine(Protocol):
     def close(self) -> None: ...
 
 
-class Assistant:
+class Assistant(Closing):
     """An open model that answers questions about photos and clips.
 
     Close it, or use it in `with`. Requests from several threads wait for one another.
@@ -180,14 +180,3 @@ class Assistant:
     def close(self) -> None:
         """Free the model; ends the engine's process."""
         self._engine.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

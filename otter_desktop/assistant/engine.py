@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -22,6 +21,7 @@ from otter_desktop.assistant.seeing import Eyes, Latents, ProgressCall
 from otter_desktop.assistant.verification import verify_once
 from otter_desktop.assistant.writing import prefill, prompt_of, write, write_by_beams
 from otter_desktop.cancel import CancelToken
+from otter_desktop.closing import Closing
 from otter_desktop.decoder import Decoder, Session
 from otter_desktop.errors import OtterError
 from otter_desktop.manifest import Manifest, read_manifest
@@ -40,7 +40,7 @@ def latent_cache() -> LatentCache:
     return LatentCache(cache_dir() / "latents", LATENT_CACHE_LIMIT_BYTES)
 
 
-class Engine:
+class Engine(Closing):
     """An open package. Not for use by two threads at once; close it, or use it in `with`."""
 
     def __init__(
@@ -241,14 +241,3 @@ class Engine:
         """Free the models."""
         self._forget()
         self.decoder.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

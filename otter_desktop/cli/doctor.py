@@ -14,6 +14,7 @@ from pathlib import Path
 
 from otter_desktop import __version__
 from otter_desktop.cli.output import clean, print_json, say
+from otter_desktop.cores import physical_cores
 from otter_desktop.errors import OtterError
 from otter_desktop.paths import assets_dir, cache_dir, data_dir, log_dir
 
@@ -100,7 +101,7 @@ def _vision_runtime() -> Check:
 
 def _devices() -> Iterator[Check]:
     try:
-        from otter_desktop.decoder import list_devices, physical_cores
+        from otter_desktop.decoder import list_devices
 
         for device in list_devices():
             memory = device.memory_total_bytes

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Literal, Self
+from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
+from otter_desktop.closing import Closing
+from otter_desktop.cores import physical_cores
 from otter_desktop.decoder import bindings as c
 from otter_desktop.decoder import keys
-from otter_desktop.decoder.devices import find_device, physical_cores
+from otter_desktop.decoder.devices import find_device
 from otter_desktop.decoder.families import family
 from otter_desktop.decoder.families.alibi import ggml_slopes
 from otter_desktop.decoder.gguf import GgufFile, Value
@@ -29,7 +31,7 @@ KvType = Literal["f16", "f32", "q8_0"]
 _KV_TYPES = {"f16": TensorType.F16, "f32": TensorType.F32, "q8_0": TensorType.Q8_0}
 
 
-class Decoder:
+class Decoder(Closing):
     """The language model with gated cross-attention, from a GGUF file of architecture `otter`."""
 
     def __init__(
@@ -111,17 +113,6 @@ class Decoder:
         """Free the weights; sessions must have been closed."""
         self._runtime.weights.close()
         self._runtime.backend.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _make_runtime(file: GgufFile, hparams: Hparams, backend: Backend) -> Runtime:

@@ -1,12 +1,10 @@
-"""Devices that ggml can compute on, and how many threads suit the processor."""
+"""Devices that ggml can compute on."""
 
 from __future__ import annotations
 
 import ctypes
-import os
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 from otter_desktop.decoder import bindings as c
 from otter_desktop.errors import DeviceError
@@ -71,22 +69,3 @@ def find_device(wanted: str) -> DeviceInfo:
         names = ", ".join(d.name for d in devices)
         raise DeviceError(f"There is no device {wanted!r} for the language model; found: {names}.")
     return found[0]
-
-
-def physical_cores() -> int:
-    """Return the number of processor cores that this process may use, hyper-threads not counted.
-
-    Two threads on one core slow ggml's kernels down, which fill a core each.
-    """
-    try:
-        allowed = os.sched_getaffinity(0)
-    except AttributeError:  # not on macOS and Windows
-        return max(1, os.cpu_count() or 1)
-    cores: set[str] = set()
-    for cpu in allowed:
-        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            cores.add(path.read_text(encoding="ascii").strip())
-        except OSError:
-            cores.add(str(cpu))
-    return max(1, len(cores))

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from otter_desktop.closing import Closing
 from otter_desktop.decoder import bindings as c
 from otter_desktop.decoder.handles import Context, Handle, take_last_message
 from otter_desktop.decoder.tensor_types import TensorType
@@ -44,7 +45,7 @@ class TensorEntry:
     size_bytes: int
 
 
-class GgufFile:
+class GgufFile(Closing):
     """An open GGUF file: metadata and tensor directory read, tensor data mapped into memory."""
 
     def __init__(self, path: Path) -> None:
@@ -99,17 +100,6 @@ class GgufFile:
                 mapped.close()
             except BufferError:  # an array of it lives on: its last reference unmaps
                 return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _file_size(path: Path) -> int:

@@ -6,9 +6,9 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from otter_desktop.closing import Closing
 from otter_desktop.decoder import bindings as c
 from otter_desktop.errors import DeviceError
 
@@ -35,7 +35,7 @@ def take_last_message() -> str:
     return text
 
 
-class Handle:
+class Handle(Closing):
     """A native object that is freed by `close`, by leaving `with`, or with its last reference."""
 
     def __init__(self, address: int | None, free: Callable[[int], Any], what: str) -> None:
@@ -55,17 +55,6 @@ class Handle:
         """Free the native object; a second call does nothing."""
         self._address = None
         self._finalizer()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Context(Handle):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from otter_desktop.cancel import CancelToken
+from otter_desktop.closing import Closing
 from otter_desktop.decoder.cells import CellTable
 from otter_desktop.decoder.graph import GraphInputs, GraphShape
 from otter_desktop.decoder.kv_cache import TextCache, cache_tensors, padded
@@ -32,7 +31,7 @@ def check_length(n_tokens: int, context_length: int) -> None:
         )
 
 
-class Session:
+class Session(Closing):
     """`n_sequences` texts (beams) over one cache, all of which see the same media.
 
     Text time 0 sees no medium, k sees medium number k. Not for use by two threads at once.
@@ -287,14 +286,3 @@ class Session:
         self._graphs.clear()
         self._media.close()
         self._text.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from otter_desktop.cancel import CancelToken
+from otter_desktop.closing import Closing
 from otter_desktop.errors import MediaError
 from otter_desktop.media.files import mp4_ends_early, read_header, shown
 
@@ -28,7 +28,7 @@ _NOT_CLIPS = frozenset({"image2", "tty", "hls", "concat", "dash", "sdp", "ffmeta
 _DECODER_THREADS = 4
 
 
-class ClipFile:
+class ClipFile(Closing):
     """An open file with one picture stream; closes with `close` or as a context manager.
 
     Raises `MediaError` when the file cannot be opened, has no pictures or an unknown codec.
@@ -44,17 +44,6 @@ class ClipFile:
         except BaseException:
             self.container.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file and free the decoder."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from otter_desktop.cores import physical_cores
 from otter_desktop.errors import DeviceError, PackageError
 
 if TYPE_CHECKING:
@@ -66,22 +66,6 @@ class OnnxSession:
             ) from None
         array: NDArray[np.float32] = np.asarray(result)
         return array
-
-
-def physical_cores() -> int:
-    """The number of cores that this process may use, hyper-threads counted once."""
-    try:
-        usable = os.sched_getaffinity(0)
-    except AttributeError:
-        return os.cpu_count() or 1
-    siblings = set()
-    for cpu in usable:
-        listing = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            siblings.add(listing.read_text())
-        except OSError:
-            return len(usable)
-    return max(1, len(siblings))
 
 
 def available_providers() -> list[str]:

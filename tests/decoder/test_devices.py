@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from otter_desktop.decoder import DeviceKind, list_devices, physical_cores
+from otter_desktop.cores import physical_cores
+from otter_desktop.decoder import DeviceKind, list_devices
 from otter_desktop.decoder.devices import find_device
 from otter_desktop.errors import DeviceError
 

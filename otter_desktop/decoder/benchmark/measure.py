@@ -13,10 +13,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from otter_desktop.cores import physical_cores
 from otter_desktop.decoder.benchmark.llama_cpp_rival import LlamaCpp
 from otter_desktop.decoder.benchmark.made_weights import MPT_7B, make_files
 from otter_desktop.decoder.decoder import Decoder
-from otter_desktop.decoder.devices import physical_cores
 from otter_desktop.decoder.session import Session
 
 
