@@ -66,3 +66,42 @@ def golden_folder() -> Path:
     if not folder.is_dir():
         pytest.skip("golden data are not here (set OTTER_GOLDEN)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tiny package with random weights, made once for all test processes.
+
+    Exporting takes seconds, and torch is imported only for those who need it.
+    """
+    from filelock import FileLock
+
+    from export.checkpoints import open_checkpoint
+    from export.package import convert
+    from export.random_checkpoint import write_random_checkpoint
+
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    out = folder / "tiny ü"
+    with FileLock(folder / "tiny.lock"):
+        if not out.exists():
+            write_random_checkpoint(folder / "tiny checkpoint")
+            convert(open_checkpoint(folder / "tiny checkpoint"), out, scheme="f32")
+    return out
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of 2 seconds, 10 frames a second."""
+    import av
+    import numpy as np
+
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(20):
+            picture = np.full((48, 64, 3), number * 12, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path

@@ -106,8 +106,8 @@ class _Text:
     def show(self, event: Event) -> None:
         """Print what a person wants to see of an event."""
         if isinstance(event, Token):
+            self._written = self._in_line = True  # first: Ctrl-C may come while it is printed
             say(clean(event.text), end="")
-            self._written = self._in_line = True
         elif isinstance(event, Notice):
             complain(event.message)
         elif isinstance(event, Answer):
