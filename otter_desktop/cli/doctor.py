@@ -156,7 +156,7 @@ def _models() -> Iterator[Check]:
 def _self_test() -> Check:
     from otter_desktop.assistant.assistant import Assistant
     from otter_desktop.assistant.request import Clip, Options
-    from otter_desktop.packages.manifest import builtin_folder, read_manifest
+    from otter_desktop.manifest import builtin_folder, read_manifest
 
     try:
         read_manifest(builtin_folder())

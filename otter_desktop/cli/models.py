@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from otter_desktop.cli.output import clean, print_json, say
-from otter_desktop.packages.manifest import Manifest
+from otter_desktop.manifest import Manifest
 from otter_desktop.packages.store import (
     InstalledPackage,
     import_package,

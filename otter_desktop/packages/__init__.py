@@ -1,1 +1,1 @@
-"""Model packages on disk: their manifest, and the store that lists, imports and removes them."""
+"""Model packages on disk: the store that lists, imports, verifies and removes them."""

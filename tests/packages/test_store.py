@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from otter_desktop.errors import PackageError
-from otter_desktop.packages.manifest import (
+from otter_desktop.manifest import (
     BUILTIN_NAME,
     PACKAGE_FILES,
     Manifest,
