@@ -326,8 +326,6 @@ backend_buft_alloc_buffer = _f(
 backend_buft_is_host = _f(_base, "ggml_backend_buft_is_host", c_bool, buffer_type_p)
 # void ggml_backend_buffer_free(ggml_backend_buffer_t buffer);
 backend_buffer_free = _f(_base, "ggml_backend_buffer_free", None, buffer_p)
-# size_t ggml_backend_buffer_get_size(ggml_backend_buffer_t buffer);
-backend_buffer_get_size = _f(_base, "ggml_backend_buffer_get_size", c_size_t, buffer_p)
 # void ggml_backend_buffer_set_usage(ggml_backend_buffer_t, enum ggml_backend_buffer_usage);
 backend_buffer_set_usage = _f(_base, "ggml_backend_buffer_set_usage", None, buffer_p, c_int)
 # void ggml_backend_free(ggml_backend_t backend);
@@ -427,15 +425,6 @@ gguf_set_val_i64 = _f(_base, "gguf_set_val_i64", None, gguf_p, c_char_p, c_int64
 gguf_set_val_f32 = _f(_base, "gguf_set_val_f32", None, gguf_p, c_char_p, c_float)
 gguf_set_val_bool = _f(_base, "gguf_set_val_bool", None, gguf_p, c_char_p, c_bool)
 gguf_set_val_str = _f(_base, "gguf_set_val_str", None, gguf_p, c_char_p, c_char_p)
-# void gguf_set_arr_str(struct gguf_context *, const char * key, const char ** data, size_t n);
-gguf_set_arr_str = _f(
-    _base, "gguf_set_arr_str", None, gguf_p, c_char_p, POINTER(c_char_p), c_size_t
-)
-# void gguf_set_arr_data(struct gguf_context *, const char * key, enum gguf_type type,
-#     const void * data, size_t n);
-gguf_set_arr_data = _f(
-    _base, "gguf_set_arr_data", None, gguf_p, c_char_p, c_int, c_void_p, c_size_t
-)
 # void gguf_add_tensor(struct gguf_context * ctx, const struct ggml_tensor * tensor);
 gguf_add_tensor = _f(_base, "gguf_add_tensor", None, gguf_p, tensor_p)
 # size_t gguf_get_meta_size(const struct gguf_context * ctx);

@@ -95,15 +95,6 @@ class Decoder(Closing):
         """Raise `PromptError` where a prompt of so many tokens is longer than the context."""
         check_length(n_tokens, self.context_length)
 
-    def set_threads(self, threads: int) -> None:
-        """Change the number of threads of the processor's back end."""
-        self._runtime.backend.set_threads(_threads(threads, self._file.size_bytes))
-
-    @property
-    def weights_bytes(self) -> int:
-        """Bytes of the weights, mapped ones included."""
-        return self._runtime.weights.size_bytes
-
     @property
     def repacked_tensors(self) -> frozenset[str]:
         """Names of the tensors that lie in a layout faster than the file's."""

@@ -6,7 +6,7 @@ import ctypes
 import math
 import mmap
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -169,7 +169,7 @@ class GgufWriter:
         self._written: set[str] = set()
         self._file: Any = None
 
-    def set(self, key: str, value: Value | Sequence[str]) -> None:
+    def set(self, key: str, value: Value) -> None:
         """Set one metadata value; numbers become u32 (where they fit) or f32."""
         gguf, name = self._gguf.address, key.encode()
         if isinstance(value, bool):
@@ -181,22 +181,10 @@ class GgufWriter:
                 c.gguf_set_val_i64(gguf, name, value)
         elif isinstance(value, float):
             c.gguf_set_val_f32(gguf, name, value)
-        elif isinstance(value, str):
+        else:
             if "\0" in value:
                 raise ValueError(f"{key} holds a zero character")
             c.gguf_set_val_str(gguf, name, value.encode())
-        else:
-            texts = [text.encode() for text in value]
-            array = (ctypes.c_char_p * len(texts))(*texts)
-            c.gguf_set_arr_str(gguf, name, array, len(texts))
-
-    def set_numbers(self, key: str, numbers: NDArray[np.float32] | NDArray[np.int32]) -> None:
-        """Set an array of float32 or int32 numbers."""
-        kind = c.GGUF_FLOAT32 if numbers.dtype == np.float32 else c.GGUF_INT32
-        array = np.ascontiguousarray(numbers)
-        c.gguf_set_arr_data(
-            self._gguf.address, key.encode(), kind, array.ctypes.data, array.shape[0]
-        )
 
     def set_all(self, values: Mapping[str, Value]) -> None:
         """Set several metadata values."""

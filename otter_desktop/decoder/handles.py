@@ -78,11 +78,6 @@ class Buffer(Handle):
     def __init__(self, address: int | None, what: str) -> None:
         super().__init__(address, c.backend_buffer_free, what)
 
-    @property
-    def size_bytes(self) -> int:
-        """Size of the buffer."""
-        return int(c.backend_buffer_get_size(self.address))
-
 
 class GraphAllocator(Handle):
     """Memory for the intermediate results of a graph."""

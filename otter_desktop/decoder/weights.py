@@ -58,11 +58,6 @@ class Weights:
         """Return tanh(gate) of a gated block."""
         return self._gates[template.format(n=layer)]
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of all weights."""
-        return sum(buffer.size_bytes for buffer in self._buffers)
-
     def _number(self, name: str) -> float:
         return float(self._file.tensor_bytes(name).view(np.float32)[0])
 

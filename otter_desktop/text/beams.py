@@ -63,11 +63,6 @@ class BeamSearch:
         """The token that each beam took last."""
         return [beam[-1] for beam in self._running]
 
-    @property
-    def leader(self) -> list[int]:
-        """Tokens of the running beam with the highest score."""
-        return self._running[int(np.argmax(self._scores))]
-
     def advance(self, logits: FloatRow) -> None:
         """Take one step with the logits (beams, vocab) that follow each beam."""
         vocab = logits.shape[-1]
