@@ -63,13 +63,14 @@ def drawn(draw: Draw, rng: random.Random) -> TrainingSequence:
 class Mixture:
     """How many sequences of each kind make one step; three passes of like lengths."""
 
-    photos: int = 56
+    photos: int = 44
+    counting: int = 16
     clips: int = 20
     pairs: int = 3
     photo_turns: int = 5
     clip_turns: int = 2
-    albums: int = 8
-    forms: int = 6
+    albums: int = 10
+    forms: int = 9
     made_up: int = 1
 
     def batches(
@@ -77,6 +78,7 @@ class Mixture:
     ) -> list[Batch]:
         """The batches of one step."""
         singles = [drawn(lambda r: maker.photo(r, 1), rng) for _ in range(self.photos)]
+        singles += [drawn(maker.counting, rng) for _ in range(self.counting)]
         singles += [drawn(lambda r: maker.clip(r, 1), rng) for _ in range(self.clips)]
         singles += [drawn(maker.pair, rng) for _ in range(self.pairs)]
         turns = [drawn(maker.photo, rng) for _ in range(self.photo_turns)]

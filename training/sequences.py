@@ -70,6 +70,9 @@ class SequenceMaker:
         self._pools = pools
         self._split = split
         self._single = [n for n, s in enumerate(pools["photos"]) if len(s.items) == 1]
+        self._repeating = [
+            n for n, s in enumerate(pools["photos"]) if _repeats(s) and not _repeats(s, over=3)
+        ]
         self._by_kind: dict[str, list[int]] = {}
         for number in self._single:
             self._by_kind.setdefault(pools["photos"][number].items[0].kind, []).append(number)
@@ -77,6 +80,11 @@ class SequenceMaker:
     def photo(self, rng: random.Random, number: int = 6) -> TrainingSequence | None:
         """Several questions about one photo."""
         return self._turns("photos", questions.PHOTO_QUESTIONS, rng, number)
+
+    def counting(self, rng: random.Random) -> TrainingSequence | None:
+        """How many there are of a thing that the photo shows two or three times."""
+        index = rng.choice(self._repeating)
+        return self._about("photos", index, _only(Task.COUNT), rng, 1)
 
     def clip(self, rng: random.Random, number: int = 3) -> TrainingSequence | None:
         """Several questions about one clip."""
@@ -108,6 +116,16 @@ class SequenceMaker:
         number: int,
     ) -> TrainingSequence | None:
         index = rng.randrange(len(self._pools[pool]))
+        return self._about(pool, index, makers, rng, number)
+
+    def _about(
+        self,
+        pool: str,
+        index: int,
+        makers: tuple[tuple[questions.Maker, float], ...],
+        rng: random.Random,
+        number: int,
+    ) -> TrainingSequence | None:
         asked = questions.some(makers, self._pools[pool][index], rng, self._split, number)
         if not asked:
             return None
@@ -204,6 +222,11 @@ _MAKERS: dict[Task, questions.Maker] = {
     Task.CHANGE: questions.change,
     Task.ORDER: questions.order,
 }
+
+
+def _repeats(scene: Scene, over: int = 1) -> bool:
+    """Whether the photo shows its first item's kind more than `over` times."""
+    return sum(item.kind == scene.items[0].kind for item in scene.items) > over
 
 
 def _only(task: Task) -> tuple[tuple[questions.Maker, float], ...]:

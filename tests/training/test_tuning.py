@@ -21,7 +21,15 @@ from training.tokenizer import SPECIAL_TOKENS, train_tokenizer
 from training.tune import Recipe, Tuner, right_answers
 
 SMALL = Mixture(
-    photos=4, clips=2, pairs=1, photo_turns=1, clip_turns=1, albums=1, forms=1, made_up=1
+    photos=4,
+    counting=1,
+    clips=2,
+    pairs=1,
+    photo_turns=1,
+    clip_turns=1,
+    albums=1,
+    forms=1,
+    made_up=1,
 )
 
 

@@ -223,13 +223,13 @@ Maker = Callable[[Scene, random.Random, Split], QA | None]
 
 #: What can be asked of one photo, and how often in training.
 PHOTO_QUESTIONS: tuple[tuple[Maker, float], ...] = (
-    (name, 2.0),
+    (name, 1.5),
     (what_at, 2.0),
     (colour, 2.5),
     (count, 2.5),
-    (where, 4.0),
-    (yes_no, 4.5),
-    (caption, 3.0),
+    (where, 6.0),
+    (yes_no, 2.0),
+    (caption, 4.0),
     (background, 0.3),
 )
 CLIP_QUESTIONS: tuple[tuple[Maker, float], ...] = (
