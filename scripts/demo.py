@@ -21,15 +21,17 @@ from otter_desktop.paths import assets_dir
 _SAMPLES = assets_dir() / "samples"
 
 
-def _media(named: str | list[str]) -> list[Photo | Clip]:
-    """Turn what a question names (a clip, a photo, an album's folder, or several) into media."""
+def _media(
+    named: str | list[str], start_s: float | None = None, end_s: float | None = None
+) -> list[Photo | Clip]:
+    """Turn what a question names (part of a clip, a photo, an album's folder, …) into media."""
     found: list[Photo | Clip] = []
     for name in [named] if isinstance(named, str) else named:
         path = _SAMPLES / name
         if path.is_dir():
             found += [Photo(photo) for photo in list_album(path)]
         else:
-            found.append(Clip(path) if is_clip(path) else Photo(path))
+            found.append(Clip(path, start_s, end_s) if is_clip(path) else Photo(path))
     return found
 
 
@@ -64,7 +66,8 @@ def main() -> int:
     right = 0
     with Assistant.open() as otter:
         for entry in questions:
-            print(f"\n{_named(entry['media'])}")
+            part = f", {entry['start_s']}-{entry['end_s']} s" if "end_s" in entry else ""
+            print(f"\n{_named(entry['media'])}{part}")
             for example in entry.get("examples", []):
                 print(
                     f"  example   {_named(example['media'])}: "
@@ -74,7 +77,7 @@ def main() -> int:
             started = time.perf_counter()
             answer = otter.answer(
                 entry["question"],
-                _media(entry["media"]),
+                _media(entry["media"], entry.get("start_s"), entry.get("end_s")),
                 examples=_examples(entry.get("examples", [])),
                 compare=entry.get("compare", False),
             )

@@ -73,8 +73,10 @@ _QUESTIONS = [
     },
     {
         "media": "clip.mp4",
-        "question": "Where was this taken?",
-        "expected": ["on a beach"],
+        "start_s": 0.0,
+        "end_s": 3.2,
+        "question": "What changes?",
+        "expected": ["the boat moved right"],
     },
     {
         "media": "album/03-cats.jpg",
